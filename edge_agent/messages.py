@@ -24,7 +24,8 @@ class Link:
     faults: problems in addition to the state, by `Fault.what`: a clock that is off, a certificate
     that expires soon. The owner of the link sets and deletes entries. clock_offset_s: how far a
     source's clock is ahead of the gateway's, if it has one; gateway_moved: it has been off since
-    the gateway's own clock was moved.
+    the gateway's own clock was moved. has_kept: the other side has kept what it would have sent
+    while we were disconnected.
     """
 
     state: LinkState = LinkState.STOPPED
@@ -33,6 +34,7 @@ class Link:
     faults: dict[str, Fault] = field(default_factory=dict)
     clock_offset_s: float | None = None
     gateway_moved: bool = False
+    has_kept: bool = False
 
 
 class Source(Protocol):

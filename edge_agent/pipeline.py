@@ -120,9 +120,9 @@ class Pipeline:
 
     def _follow_silence_limits(self) -> None:
         """Signals whose usual interval became known: their last values are used for as long."""
-        for signal, stale_us in self.watch.silence.drain_changes():
+        for signal, stale_us, pause_us in self.watch.silence.drain_changes():
             self.signals.bindings.conditions.set_stale_after(signal, stale_us)
-            self.deployments.set_stale_after(signal, stale_us)
+            self.deployments.set_silence(signal, stale_us, pause_us)
             self.learning.set_stale_after(signal, stale_us)
 
     def _write_windows(self, observed: Observed) -> list[WindowBatch]:
@@ -135,7 +135,9 @@ class Pipeline:
         if self.waves and (observed.values.signal.size or observed.blocks):
             self.waves.accept_values(observed.values, observed.blocks)
         if self._live and observed.is_clock_due:
-            batches += self.deployments.close_by_clock(observed.asset_now_us)
+            batches += self.deployments.close_by_clock(observed.known_us)
+        for batch in batches if self._live else ():
+            batch.mark_late(self.signals.time.back_us)
         self.deployments.count_refused()
         return batches
 
@@ -178,7 +180,24 @@ class Pipeline:
         """
         return self.deployments.run_shadows(busy=busy)
 
-    # -- clocks -------------------------------------------------------------------------------
+    # -- links, clocks ------------------------------------------------------------------------
+
+    def follow_links(
+        self,
+        down: Collection[str],
+        away: Collection[str],
+        kept: Collection[str] = (),
+        monotonic_s: float = 0.0,
+    ) -> None:
+        """Follow the links of the sources.
+
+        down: they are disconnected, so that time stands still for their assets until their values
+        come; away: their signals raise no alarms of their own; kept: they are connected, and the
+        other side has kept what came while they were not.
+        """
+        self.detection.hold_sources(away)
+        for outage in self.signals.follow_links(down, kept, monotonic_s):
+            self.deployments.follow_outage(outage)
 
     def _count_refused(self, observed: Observed) -> None:
         for signal in observed.from_future.tolist():

@@ -66,10 +66,14 @@ class Links:
         """Check the links; signals of sources that are away are held in the pipeline."""
         runtime, now_s = self._runtime(), self._clock.monotonic_s()
         signals = self._signals(runtime)
+        all_down, kept = set(), set()
         for name, source in runtime.sources.items():
             down = source.link.state in _DOWN
             if down:
                 self._connected_s.pop(name, None)
+                all_down.add(name)
+            elif source.link.has_kept:
+                kept.add(name)
             since_s = self._connected_s.setdefault(name, now_s) if not down else now_s
             silent = now_s - since_s >= _FIRST_VALUES_S
             silent = silent and _is_silent(runtime.pipeline.watch, signals.get(name), now_s)
@@ -78,7 +82,7 @@ class Links:
             self._follow_link(f"sink.{name}", sink.link, now_s, down=sink.link.state in _DOWN)
         known = {*self._names()}
         self._outages = {what: one for what, one in self._outages.items() if what in known}
-        runtime.pipeline.detection.hold_sources(self.away())
+        runtime.pipeline.follow_links(all_down, self.away(), kept, now_s)
 
     def away(self) -> set[str]:
         """Sources whose signals raise no alarms of their own now."""

@@ -64,6 +64,9 @@ class Detection(Table):
         self._condition_changes: list[ConditionChange] = []
         self._fresh: list[Episode] = []  # in this turn
         self.episodes: list[Episode] = []
+        self._doubted: dict[
+            int, int
+        ] = {}  # signal: since when it is silent, unless values come late
         self._away: frozenset[str] = frozenset()
         self._held = self._away  # as the sensors were last told
 
@@ -112,6 +115,10 @@ class Detection(Table):
             self._sensors.shift_clock(step_us, moves)
             self._conditions.shift_clock(step_us, moves)
             self.limits.shift_clock(step_us, moves)
+            self._doubted = {
+                signal: at_us + step_us * int(moves[self._signals.asset_of[signal]])
+                for signal, at_us in self._doubted.items()
+            }
             self.episodes = [
                 replace(one, at_us=one.at_us + step_us * int(moves[self._asset_of(one)]))
                 for one in self.episodes
@@ -120,6 +127,8 @@ class Detection(Table):
             self._sensors.reset_clock(asset, to_us)
             self._conditions.reset_clock(asset, to_us)
             self.limits.reset_clock(asset, to_us)
+            mine = np.flatnonzero(self._signals.asset_of == asset).tolist()
+            self._doubted = {s: at_us for s, at_us in self._doubted.items() if s not in mine}
 
     def _asset_of(self, episode: Episode) -> int:
         return self._plant.signals[episode.signal].asset.index
@@ -128,11 +137,11 @@ class Detection(Table):
         """Find machines that stop or run, and signals whose quality changes, by these values."""
         conditions, values = self._conditions, observed.values
         self._points, self._condition_changes, self._fresh = None, [], []
-        conditions.now_us = observed.asset_now_us
+        conditions.now_us = observed.known_us
         if conditions.instances or self.limits.rows:
             self._points = self._trusted(values)
         if conditions.instances and self._points is not None:
-            conditions.update(self._points, observed.asset_now_us)
+            conditions.update(self._points, observed.known_us)
             self._condition_changes, conditions.changes = conditions.changes, []
             self._pauses += self.stops.pauses_of(self._condition_changes)
         arrival_s = observed.monotonic_s if self._live else math.inf
@@ -170,19 +179,48 @@ class Detection(Table):
 
     def compare_limits(self, observed: Observed) -> None:
         """Compare limits with the values of this turn, stale signals, and the time."""
-        asset_now_us, points = observed.asset_now_us, self._points
+        known_us, points = observed.known_us, self._points
         if observed.is_clock_due:
             self._fresh += self._overdue(observed)
-        stale = _stale(self._fresh) if self._fresh else None
+        stale = self._unknown(observed)
         if stale is not None:
             if self._live:  # a recording has the information itself
-                self._conditions.update(stale, asset_now_us)
+                self._conditions.update(stale, known_us)
             points = stale if points is None else joined((stale, points))
         if self.limits.rows:
             if points is not None:
-                self.limits.update(points, self._condition_changes, asset_now_us)
-            self.limits.advance(asset_now_us)
+                self.limits.update(points, self._condition_changes, known_us)
+            self.limits.advance(known_us)
         self.episodes += self._fresh
+
+    def _unknown(self, observed: Observed) -> Points | None:
+        """Signals whose value is no longer known, and since when.
+
+        While a link is down, a silence decides nothing: the values may come late. Those that come
+        show whether there was one.
+        """
+        lost = [one for one in self._fresh if one.begins and one.problem is Problem.STALE]
+        for one in lost:
+            self._doubted[one.signal] = one.at_us
+        if not self._doubted:
+            return None
+        signals = np.fromiter(self._doubted, np.intp)
+        at_us = np.array([*self._doubted.values()], np.int64)
+        seen, first = np.unique(observed.values.signal, return_index=True)
+        came = np.isin(signals, seen)
+        late = came.copy()
+        late[came] = (
+            observed.values.time_us[first[np.searchsorted(seen, signals[came])]] <= at_us[came]
+        )
+        decided = came | (observed.known_us[self._signals.asset_of[signals]] >= at_us)
+        for signal in signals[decided].tolist():
+            del self._doubted[signal]
+        unknown = decided & ~late
+        if not unknown.any():
+            return None
+        order = np.argsort(at_us[unknown], kind="stable")
+        number = signals[unknown][order]
+        return Points(number, at_us[unknown][order], np.full(len(number), np.nan))
 
     def _overdue(self, observed: Observed) -> list[Episode]:
         """Signals that became stale or stuck without a new value."""
@@ -203,7 +241,7 @@ class Detection(Table):
         pauses, self._pauses = self._pauses, []
         found += pauses
         if self.limits.rows:
-            found += self.limits.observations(asset_now_us)
+            found += self.limits.observations(self._signals.known_us)
         if len(found) > 1:  # so that the flood limit counts the same in every batching
             found.sort(key=lambda one: (one.at_us, one.alarm_id))
         return found
@@ -222,16 +260,3 @@ class Detection(Table):
             now_us = self._signals.event_us(self._plant.assets[asset])
             found += alarms.advance(asset, now_us)
         return found
-
-
-def _stale(episodes: Iterable[Episode]) -> Points | None:
-    """The signals whose value is no longer known, and since when."""
-    lost = [one for one in episodes if one.begins and one.problem is Problem.STALE]
-    if not lost:
-        return None
-    lost.sort(key=lambda episode: episode.at_us)
-    return Points(
-        np.array([episode.signal for episode in lost], np.intp),
-        np.array([episode.at_us for episode in lost], np.int64),
-        np.full(len(lost), np.nan),
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from edge_agent.alarms import model_alarm_id, use_name_of
-from edge_agent.clock import NEVER
+from edge_agent.clock import ENDLESS, NEVER, US_PER_S
 from edge_agent.config.schema import Follow, LearnedAlarm
 from edge_agent.serving.following import following_of
 from edge_agent.serving.input_signals import fixed_inputs, misfit
@@ -31,15 +31,19 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import AlarmRule, ModelUse, Template
     from edge_agent.models import Model
     from edge_agent.plant import PlantAsset, PlantSignal
-    from edge_agent.signals import Bindings, WindowSet
+    from edge_agent.signals import Bindings, Outage, WindowSet
     from edge_agent.values import Columns, TensorBlock
+
+
+_LATE_US: Final = 2 * US_PER_S  # beyond what a window may be late anyway
 
 
 @dataclass(slots=True)
 class WindowBatch:
     """Windows for one model: windows of scalars, windows of blocks, or both aligned row by row.
 
-    size: number of its windows N; coverage: of these windows [N], known once they were checked.
+    size: number of its windows N; coverage: of these windows [N], known once they were checked;
+    late: windows of values that came late, after an outage [N]; None if there is none.
     """
 
     deployment: Deployment
@@ -47,6 +51,7 @@ class WindowBatch:
     blocks: list[BlockWindow] = field(default_factory=list)
     skipped: int = 0  # windows without a block
     coverage: NDArray[np.float64] | None = None
+    late: NDArray[np.bool_] | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,12 +69,30 @@ class WindowBatch:
         windows = None if self.windows is None else self.windows.where(which)
         blocks = [block for block, ok in zip(self.blocks, which, strict=False) if ok]
         coverage = None if self.coverage is None else self.coverage[which]
-        return WindowBatch(self.deployment, windows, blocks, coverage=coverage)
+        late = None if self.late is None else self.late[which]
+        return WindowBatch(self.deployment, windows, blocks, coverage=coverage, late=late)
+
+    def mark_late(self, back_us: NDArray[np.int64]) -> None:
+        """Mark windows of values that came late; back_us: the end of the last outage [A]."""
+        end_us, lateness_us = self._ends_us, _LATE_US
+        if self.deployment.windows is not None:
+            lateness_us += self.deployment.windows.layout.lateness_us
+        late = end_us + lateness_us < back_us[self.deployment.plant_rows[self.rows]]
+        if self.windows is not None and self.windows.again is not None:
+            late |= self.windows.again
+        self.late = late if late.any() else None
+
+    @property
+    def _ends_us(self) -> NDArray[np.int64]:
+        if self.windows is not None:
+            return self.windows.end_us
+        return np.array([block.end_us for block in self.blocks], np.int64)
 
 
 class Deployment(Table):
     """A model in use for the assets of one template."""
 
+    plant_rows = column(np.intp)  # the number of each asset in the plant
     unit = column(np.int64)
     alarm_open = column(np.bool_)  # assets whose alarm is not normal
     disabled = column(np.bool_)  # assets that it no longer scores
@@ -142,6 +165,7 @@ class Deployment(Table):
         row = self.grow()
         if self.following is not None:
             self.following.grow()
+        self.plant_rows[row] = asset.index
         self.assets.append(asset)
         self.alarm_ids.append(model_alarm_id(asset.id, self.use_name))
         self.signals.append(tuple(signals[one.name] for one in (*self.scalars, *self.own_tensors)))
@@ -243,7 +267,7 @@ class Deployment(Table):
 
     def reset_clock(self, assets: NDArray[np.intp]) -> None:
         """Restart the windows of these plant assets; their clock was set back."""
-        rows = np.array([r for r, a in enumerate(self.assets) if a.index in assets], np.intp)
+        rows = np.flatnonzero(np.isin(self.plant_rows, assets))
         if self.windows is not None:
             self.windows.reset_clock(rows)
         self.gate.reset_clock()
@@ -253,7 +277,7 @@ class Deployment(Table):
 
     def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
         """Shift the stored times of these plant assets [A]; the gateway's clock was moved."""
-        rows = np.array([r for r, a in enumerate(self.assets) if moves[a.index]], np.intp)
+        rows = np.flatnonzero(moves[self.plant_rows])
         self.gate.reset_clock()
         if self.windows is not None:
             self.windows.shift_clock(rows, step_us)
@@ -262,20 +286,32 @@ class Deployment(Table):
         if self.blocks is not None:
             self.blocks.shift_clock(rows, step_us)
 
-    def set_stale_after(self, signal: int, stale_us: int) -> None:
-        """A signal is stale after another time: its last value is used for that long."""
+    def set_silence(self, signal: int, stale_us: int, usual_us: int) -> None:
+        """The last value of a signal is used for that long; usual_us: its longest usual pause."""
         row, channel = self.router.place(signal)
-        for each in (self.windows, self.block_rows):
-            if row >= 0 and each is not None:
-                each.set_hold(row, channel, stale_us)
+        if row >= 0 and self.windows is not None:
+            self.windows.set_hold(row, channel, stale_us, usual_us)
+        if row >= 0 and self.block_rows is not None:
+            self.block_rows.set_hold(row, channel, stale_us)
         if self.blocks is not None:
             self.blocks.set_hold(signal, stale_us)
+
+    def follow_outage(self, outage: Outage) -> None:
+        """The link of signals is lost, or back: what was known of them counts no longer."""
+        if self.windows is None:
+            return
+        for signal, at_us in zip(outage.signals.tolist(), outage.at_us.tolist(), strict=True):
+            row, channel = self.router.place(signal)
+            if row < 0:
+                continue
+            if outage.is_down or outage.is_kept:
+                self.windows.cut(row, channel, at_us if outage.is_down else NEVER)
+            self.windows.wait_for(row, channel, ENDLESS if outage.is_down else at_us)
 
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         rows = np.arange(len(self.assets))
-        plant_rows = np.array([asset.index for asset in self.assets], np.intp)
-        now_us = asset_now_us[plant_rows]
+        now_us = asset_now_us[self.plant_rows]
         if self.block_rows is not None:
             self.block_rows.set_clock(rows, now_us)
             return self.gate.admit(self._with_rows([]))

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from edge_agent.serving.scored import Scored
     from edge_agent.serving.standby import Standby
     from edge_agent.serving.versions import Rollback
-    from edge_agent.signals import Bindings
+    from edge_agent.signals import Bindings, Outage
     from edge_agent.values import Columns, TensorBlock
 
 
@@ -320,10 +320,15 @@ class Deployments:
         for one in (*self, *(standby.deployment for standby in self._standbys())):
             one.shift_clock(step_us, moves)
 
-    def set_stale_after(self, signal: int, stale_us: int) -> None:
-        """A signal is stale after another time from now on."""
+    def set_silence(self, signal: int, stale_us: int, usual_us: int) -> None:
+        """A signal is stale after another time from now on; usual_us: its longest usual pause."""
         for one in (*self, *(standby.deployment for standby in self._standbys())):
-            one.set_stale_after(signal, stale_us)
+            one.set_silence(signal, stale_us, usual_us)
+
+    def follow_outage(self, outage: Outage) -> None:
+        """The link of signals is lost, or back."""
+        for one in (*self, *(standby.deployment for standby in self._standbys())):
+            one.follow_outage(outage)
 
     def _standbys(self) -> list[Standby]:
         found: list[Standby] = []

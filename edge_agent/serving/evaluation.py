@@ -245,7 +245,10 @@ def evaluate(
     for one in scored:
         mine = new[one.deployment]
         reported = reportable(one, mine.alarm_open)
-        observations += [observation(one, i, replayed=rules.replayed) for i in reported.tolist()]
+        observations += [
+            observation(one, i, replayed=rules.replayed or one.is_late(i))
+            for i in reported.tolist()
+        ]
         scores += _score_messages(one, mine.published_us, rules)
         _keep_peaks(one, mine)
         mine.alarm_open[one.row[reported]] = True

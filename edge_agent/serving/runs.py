@@ -27,6 +27,7 @@ from edge_agent.models import (
 )
 from edge_agent.serving.following import FollowedWindows
 from edge_agent.serving.scored import Scored
+from edge_agent.signals import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -173,6 +174,8 @@ def usable(due: WindowBatch) -> WindowBatch:
         return due
     due.coverage = windows.coverage()
     good = windows.ends_usable() & (due.coverage >= _least_coverage(due))
+    if windows.has_gap():
+        due.coverage = windows.coverage(KNOWN)
     if deployment.windows is not None and deployment.always_new.any():
         expected = deployment.windows.sampled(windows.asset) & deployment.always_new
         good &= ~windows.is_paused(expected)

@@ -1,6 +1,6 @@
 """Data manipulation (ISO 13374 DM): acceptance, event-time windows, resampling, quality."""
 
-from edge_agent.signals.acceptance import Acceptance, Observed
+from edge_agent.signals.acceptance import Acceptance, Observed, Outage
 from edge_agent.signals.bindings import Binding, Bindings, Gate, Span
 from edge_agent.signals.block_rows import BlockRows
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
@@ -14,7 +14,16 @@ from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.rates import Rates
 from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.waves import BlockWindow, WaveWindows
-from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN, Layout, Reads, WindowSet
+from edge_agent.signals.window_set import (
+    BAD,
+    GOOD,
+    KNOWN,
+    MISSING,
+    UNCERTAIN,
+    Layout,
+    Reads,
+    WindowSet,
+)
 from edge_agent.signals.windows import Router, Windows, marks
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "FALSE",
     "GOOD",
     "INPUT_KINDS",
+    "KNOWN",
     "MISSING",
     "TRUE",
     "UNCERTAIN",
@@ -43,6 +53,7 @@ __all__ = [
     "Layout",
     "Limits",
     "Observed",
+    "Outage",
     "Points",
     "Problem",
     "QualityWatch",

@@ -20,7 +20,7 @@ from edge_agent.tables import Table, column
 from edge_agent.values import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,7 @@ _CLOCK_EVERY_S: Final = 0.25
 _DRIFT_US: Final = 10 * US_PER_S
 _RECENT_US: Final = 5 * US_PER_S
 _STEP_BACK_S: Final = 10.0  # if only old values arrive for so long, the source's clock was set back
+_RETURN_S: Final = 5.0  # after an outage: the time for what was kept meanwhile to begin to arrive
 _NOBODY: Final = np.zeros(0, np.intp)
 
 
@@ -43,8 +44,10 @@ class Observed:
 
     values: in the order of time, in the units of their signals, out of range marked as bad; seen:
     the same, and one value per block, as signs of life. asset_now_us: event time by plant asset
-    [A]; monotonic_s: the gateway's clock. is_clock_due: True if it is time to check for changes by
-    time alone. step_us: step of the gateway's clock before this turn.
+    [A]; known_us: the same, but it stands still while a source of the asset is disconnected, whose
+    values of that time may still come [A]; monotonic_s: the gateway's clock. is_clock_due: True if
+    it is time to check for changes by time alone. step_us: step of the gateway's clock before this
+    turn.
     clock_reset: by number of the plant asset, the time to which its source's clock was set back.
     from_future: the signals of values refused because their source's clock is too far ahead.
     """
@@ -53,6 +56,7 @@ class Observed:
     blocks: Sequence[TensorBlock]
     seen: Columns
     asset_now_us: NDArray[np.int64]
+    known_us: NDArray[np.int64]
     monotonic_s: float
     is_clock_due: bool
     step_us: int = 0
@@ -65,17 +69,37 @@ class Observed:
         return np.array(list(self.clock_reset), np.intp)
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A change of the link of sources: their signals, and the time of each one's asset [k].
+
+    is_down: the links are lost; else they are back. is_kept: the other side has kept what it would
+    have sent meanwhile, so that a value that does not come was not there.
+    """
+
+    signals: NDArray[np.intp]
+    at_us: NDArray[np.int64]
+    is_down: bool
+    is_kept: bool = False
+
+
 class EventTime(Table):
     """Event time by asset: the source's clock, continued by the gateway's while it is silent.
 
     since_us: since when each asset is monitored [A]. moves: assets whose time is the gateway's, so
-    that it moves with the gateway's clock [A]. In a recording (not `live`) time stops without
-    values.
+    that it moves with the gateway's clock [A]. back_us: when the last outage of a source of the
+    asset ended; what is older and comes now is late [A]. away_us: when the present one began [A].
+    In a recording (not `live`) time stops
+    without values.
     """
 
     _event_us = column(np.int64)
     since_us = column(np.int64)
     moves = column(np.bool_)
+    back_us = column(np.int64, NEVER)
+    _is_away = column(np.bool_)  # a source of the asset is disconnected
+    away_us = column(np.int64)  # since when
+    _returns_s = column(np.float64, -np.inf)  # until when its values may begin to arrive
     _begun = column(np.bool_)
     _arrived_s = column(np.float64)
     _behind_s = column(np.float64, np.inf)  # since when only old values arrived
@@ -114,7 +138,17 @@ class EventTime(Table):
             self._begun[first] = True
         self._event_us[asset] = np.maximum(self._event_us[asset], time_us)
         self._arrived_s[asset] = monotonic_s
+        self._returns_s[asset] = -np.inf
         return found
+
+    def set_away(self, is_away: NDArray[np.bool_], monotonic_s: float) -> None:
+        """Set which assets have a disconnected source [A]."""
+        now_us, before = self.now_us(monotonic_s), self._is_away.copy()
+        begun, ended = is_away & ~before, before & ~is_away
+        self.away_us[begun] = now_us[begun]
+        self.back_us[before] = now_us[before]  # also of one source while another is still away
+        self._returns_s[ended] = monotonic_s + _RETURN_S
+        self._is_away[:] = is_away
 
     def _reset_clocks(
         self,
@@ -130,12 +164,15 @@ class EventTime(Table):
         found = np.unique(old[monotonic_s - self._behind_s[old] > _STEP_BACK_S])
         self._begun[found] = False
         self._behind_s[found] = np.inf
+        self.back_us[found] = self.away_us[found] = NEVER
         return found
 
     def shift_clock(self, step_us: int) -> None:
         """Shift the times of the assets that move with the gateway's clock."""
         self._event_us[self.moves & (self._event_us > NEVER)] += step_us
         self.since_us[self.moves & (self.since_us > NEVER)] += step_us
+        self.away_us[self.moves] += step_us
+        self.back_us[self.moves & (self.back_us > NEVER)] += step_us
 
     def now_us(self, monotonic_s: float) -> NDArray[np.int64]:
         """Event time of each asset now, [A]."""
@@ -144,6 +181,16 @@ class EventTime(Table):
         silent_us = ((monotonic_s - self._arrived_s) * US_PER_S).astype(np.int64)
         now_us: NDArray[np.int64] = self._event_us + np.maximum(silent_us, 0)
         return now_us
+
+    def known_us(self, now_us: NDArray[np.int64], monotonic_s: float) -> NDArray[np.int64]:
+        """`now_us` [A], but the time of the newest value for assets whose values may be late [A].
+
+        From the begin of an outage until the values after it arrive.
+        """
+        waits = self._is_away | (self._returns_s > monotonic_s)
+        if not waits.any():
+            return now_us
+        return np.where(waits, np.maximum(self._event_us, self.away_us), now_us)
 
 
 class Acceptance(Table):
@@ -155,6 +202,7 @@ class Acceptance(Table):
     """
 
     _asset_of = column(np.intp)
+    _source_of = column(np.intp)
 
     def __init__(
         self,
@@ -177,6 +225,15 @@ class Acceptance(Table):
         self._steps = StepWatch()
         self._clock_s = 0.0
         self.asset_now_us = self.time.now_us(0.0)  # as of the last turn [A]
+        self.known_us = self.asset_now_us
+        self._sources: dict[str, int] = {}  # by name: its number
+        self._down: frozenset[str] = frozenset()
+        self._judged_links = self._down, 0
+
+    @property
+    def asset_of(self) -> NDArray[np.intp]:
+        """The number of the plant asset of each signal [S]."""
+        return self._asset_of
 
     @property
     def moves(self) -> NDArray[np.bool_]:
@@ -213,6 +270,7 @@ class Acceptance(Table):
         self.bindings.append(Binding(stale_us, group, _UNCERTAIN_MARK[config.uncertain]))
         row = self.grow()
         self._asset_of[row] = signal.asset.index
+        self._source_of[row] = self._sources.setdefault(signal.source, len(self._sources))
         self._scaling.add(config)
         self._tachos.add(row, config)
         self.watch.add(
@@ -222,7 +280,48 @@ class Acceptance(Table):
             valid=config.valid,
             uncertain=config.uncertain,
             finds_silence=source.finds_silence and config.stale_after is None,
+            is_sampled=not source.reports_changes,
         )
+
+    # -- links --------------------------------------------------------------------------------
+
+    def follow_links(
+        self, down: Collection[str], kept: Collection[str], monotonic_s: float
+    ) -> list[Outage]:
+        """Follow which sources are disconnected (`down`); returns the changes.
+
+        kept: connected sources whose other side has kept what came during the outage.
+        """
+        down = frozenset(down)
+        if self._judged_links == (down, len(self)):
+            return []
+        before, self._down = self._down, down
+        self._judged_links = down, len(self)
+        is_down = self._are_of(down)
+        is_away = np.zeros(len(self.time), np.bool_)
+        is_away[self._asset_of[is_down]] = True
+        self.time.set_away(is_away, monotonic_s)
+        back = before - down
+        return [
+            one
+            for one in (
+                self._outage(down - before, is_down=True),
+                self._outage(back & frozenset(kept), is_down=False, is_kept=True),
+                self._outage(back - frozenset(kept), is_down=False),
+            )
+            if len(one.signals)
+        ]
+
+    def _are_of(self, sources: Collection[str]) -> NDArray[np.bool_]:
+        """True for the signals [S] of these sources."""
+        numbers = [self._sources[name] for name in sources if name in self._sources]
+        return np.isin(self._source_of, numbers)
+
+    def _outage(self, sources: Collection[str], *, is_down: bool, is_kept: bool = False) -> Outage:
+        signals = np.flatnonzero(self._are_of(sources))
+        asset = self._asset_of[signals]
+        at_us = self.time.away_us[asset] if is_down else self.time.back_us[asset]
+        return Outage(signals, at_us, is_down, is_kept)
 
     # -- a turn -------------------------------------------------------------------------------
 
@@ -253,11 +352,13 @@ class Acceptance(Table):
             from_future = np.concatenate([from_future, more])
         reset = self._note_times(seen, monotonic_s) if seen.signal.size else {}
         self.asset_now_us = self.time.now_us(monotonic_s)
+        self.known_us = self.time.known_us(self.asset_now_us, monotonic_s)
         return Observed(
             values,
             blocks,
             seen,
             self.asset_now_us,
+            self.known_us,
             monotonic_s,
             self._is_clock_due(monotonic_s),
             step_us,

@@ -58,14 +58,16 @@ class QualityWatch(Table):
         valid: tuple[float, float] | None,
         uncertain: Uncertain = Uncertain.USE,
         finds_silence: bool = False,
+        is_sampled: bool = False,
     ) -> None:
         """Add a signal of the asset with that number.
 
         finds_silence: `stale_us` is the least; the limit is found from the signal's own intervals.
+        is_sampled: it reports every sample, not only changes.
         """
         row = self.grow()
         self._asset[row] = asset
-        self.silence.add(stale_us, is_least=finds_silence)
+        self.silence.add(stale_us, is_least=finds_silence, is_sampled=is_sampled)
         self._stuck_us[row] = ENDLESS if stuck_us is None else stuck_us
         self._uncertain_is_bad[row] = uncertain is Uncertain.BAD
         self._uncertain_is_held[row] = uncertain is Uncertain.HOLD

@@ -5,6 +5,10 @@ time stamp of the asset (`step_us` = 0). A row is closed when every input has re
 some input is `lateness_us` past it; an empty cell then repeats the row before, for at most
 `hold_us` since the repeated value, and is marked. Closed rows never change, so that a recording
 produces the same windows for every division of its values into batches.
+
+Only rows in doubt may change: those that were closed without a usable value of every input because
+time passed or a link broke. If their values come late, the rows are opened again, and their windows
+close again. The state before the first of them is kept for this; so are the rows of its window.
 """
 
 from __future__ import annotations
@@ -16,7 +20,16 @@ import numpy as np
 from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.counting import as_read
-from edge_agent.signals.window_set import BAD, HELD, MISSING, SOUND, STALE, Layout, WindowSet
+from edge_agent.signals.window_set import (
+    BAD,
+    GAP,
+    HELD,
+    MISSING,
+    SOUND,
+    STALE,
+    Layout,
+    WindowSet,
+)
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -24,6 +37,18 @@ if TYPE_CHECKING:
 
 _SLACK_ROWS: Final = 256
 NO_END: Final = int(np.iinfo(np.int64).max)
+_TIMES: Final = (
+    "_row_us",
+    "_done_us",
+    "_last_us",
+    "_carry_us",
+    "_cut_us",
+    "_until_us",
+    "_sure_done_us",
+    "_sure_carry_us",
+)
+_NUMBERS: Final = ("_head", "_done", "_next_end", "_told", "_sure_done", "_sure_next_end")
+_KEPT: Final = ("_done", "_done_us", "_next_end", "_carry", "_carry_us", "_carry_mark")
 
 
 class Rings(Table):
@@ -43,6 +68,18 @@ class Rings(Table):
     _carry_us = column(np.int64, NEVER, "channels")
     _carry_mark = column(np.uint8, 0, "channels")
     _hold_us = column(np.int64, NO_END, "channels")
+    _gap_us = column(np.int64, NO_END, "channels")  # a longer pause of an input is not usual
+    _cut_us = column(np.int64, NEVER, "channels")  # no earlier value counts after that time
+    _until_us = column(np.int64, NEVER, "channels")  # values up to that time may still come late
+    # Rows after `_sure_done` are in doubt; what is kept of the state before them (see `_KEPT`).
+    _in_doubt = column(np.bool_)
+    _told = column(np.int64, -1)  # newest row at which a window closed in doubt
+    _sure_done = column(np.int64, -1)
+    _sure_done_us = column(np.int64, NEVER)
+    _sure_next_end = column(np.int64, -1)
+    _sure_carry: NDArray[np.floating] = column(np.float32, np.nan, "channels")
+    _sure_carry_us = column(np.int64, NEVER, "channels")
+    _sure_carry_mark = column(np.uint8, 0, "channels")
     _group = column(np.int16, 0, "channels")
     _offset = column(np.float64, 0, "channels")
     _counts = column(np.bool_, 0, "channels")
@@ -53,6 +90,7 @@ class Rings(Table):
         self._ring = layout.length + max(_SLACK_ROWS, 2 * layout.hop, 2 * lateness_rows)
         self._aggregated = np.array([r is not Resample.LAST for r in layout.resample])
         self.late = 0
+        self._is_cut = self._is_waiting = False  # in any row
         exact = np.float64 if layout.precise else np.float32
         sizes = {
             "ring": self._ring,
@@ -60,13 +98,15 @@ class Rings(Table):
             "aggregated": layout.channels if self._aggregated.any() else 0,
             "times": 0 if layout.step_us else self._ring,
         }
-        super().__init__(sizes, {"_x": exact, "_carry": exact})
+        super().__init__(sizes, {"_x": exact, "_carry": exact, "_sure_carry": exact})
 
     def reset_clock(self, asset: NDArray[np.intp]) -> None:
         """Start again with the next value of any time; the clock of these assets was set back."""
         self._empty(asset)
         self._done_us[asset] = NEVER
         self._last_us[asset] = self._carry_us[asset] = NEVER
+        self._cut_us[asset] = self._until_us[asset] = NEVER
+        self._told[asset] = -1
 
     def filled(self, asset: int) -> tuple[int, int]:
         """Rows in an asset's first window, and how many it needs."""
@@ -81,11 +121,12 @@ class Rings(Table):
         """
         rows = round(step_us / self.layout.step_us) if self.layout.step_us else 0
         moved_us = rows * self.layout.step_us if self.layout.step_us else step_us
-        for name in ("_done_us", "_last_us", "_carry_us", "_row_us"):
+        for name in _TIMES:
             times = getattr(self, name)[row]
-            getattr(self, name)[row] = np.where(times > NEVER, times + moved_us, times)
-        for numbers in (self._head, self._done, self._next_end):
-            numbers[row] += rows
+            is_time = (times > NEVER) & (times < NO_END)
+            getattr(self, name)[row] = np.where(is_time, times + moved_us, times)
+        for name in _NUMBERS:
+            getattr(self, name)[row] += rows
         for ring in (self._x, self._mark, self._count):
             if ring.size:
                 ring[row] = np.roll(ring[row], rows % self._ring, axis=1)
@@ -96,7 +137,58 @@ class Rings(Table):
             self._row_us[asset] = NEVER
         if self._count.size:
             self._count[asset] = 0
-        self._started[asset] = False
+        self._started[asset] = self._in_doubt[asset] = False
+
+    # -- doubt --------------------------------------------------------------------------------
+
+    def cut(self, row: int, channel: int, at_us: int) -> None:
+        """No value of an input up to `at_us` counts after it; NEVER: it counts again."""
+        self._cut_us[row, channel] = at_us
+        self._is_cut |= at_us > NEVER
+
+    def wait_for(self, row: int, channel: int, until_us: int) -> None:
+        """Values of an input up to `until_us` may come late; NEVER: none does."""
+        self._until_us[row, channel] = until_us
+        self._is_waiting |= until_us > NEVER
+
+    def _waits(self, asset: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """True for assets [n] with an input whose values may come late."""
+        late = self._last_us[asset] < self._until_us[asset]
+        waits: NDArray[np.bool_] = np.logical_or.reduce(late, axis=1)
+        return waits
+
+    def _doubt(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> None:
+        """Keep the state of these assets [k] before they close so many rows [k] in doubt."""
+        ahead = self._done[asset] + rows - self._sure_done[asset]
+        self._settle(asset[self._in_doubt[asset] & (ahead > self._ring - self.layout.length)])
+        new = asset[~self._in_doubt[asset]]
+        for name in _KEPT:
+            getattr(self, f"_sure{name}")[new] = getattr(self, name)[new]
+        self._in_doubt[new] = True
+
+    def _settle(self, asset: NDArray[np.intp]) -> None:
+        """Nothing comes late for these assets [k] any more: their closed rows stay as they are."""
+        asset = asset[self._in_doubt[asset]]
+        if not len(asset):
+            return
+        owner, offset = ragged(self._done[asset] - self._sure_done[asset])
+        rows = self._sure_done[asset][owner] + 1 + offset
+        self._forget(asset[owner], rows - self.layout.length)
+        self._in_doubt[asset] = False
+
+    def _reopen(self, asset: int, row: int) -> None:
+        """Open the rows in doubt of an asset again; windows that end before `row` do not change."""
+        sure, done = int(self._sure_done[asset]), int(self._done[asset])
+        slots = np.arange(sure + 1, done + 1) % self._ring
+        mark = self._mark[asset, slots]
+        repeated = (mark == HELD) | (mark == GAP) | (mark == STALE)
+        self._mark[asset, slots] = np.where(repeated, MISSING, mark)
+        self._x[asset, slots] = np.where(repeated, np.nan, self._x[asset, slots])
+        for name in _KEPT:
+            getattr(self, name)[asset] = getattr(self, f"_sure{name}")[asset]
+        passed = max(0, -(-(row - int(self._next_end[asset])) // self.layout.hop))
+        self._next_end[asset] += passed * self.layout.hop
+        self._in_doubt[asset] = False
 
     # -- closing ------------------------------------------------------------------------------
 
@@ -121,17 +213,34 @@ class Rings(Table):
         )
         return watermark
 
-    def _close(self, asset: NDArray[np.intp], watermark_us: NDArray[np.int64]) -> list[WindowSet]:
+    def _close(
+        self,
+        asset: NDArray[np.intp],
+        watermark_us: NDArray[np.int64],
+        doubtful: NDArray[np.bool_] | None = None,
+    ) -> list[WindowSet]:
+        """Close the rows of assets [n] up to their watermarks [n]; doubtful: in doubt [n]."""
         n = self._closable(asset, watermark_us)
         if not n.any():
             return []
-        asset, n = asset[n > 0], n[n > 0]
+        closing = n > 0
+        if doubtful is not None:
+            doubtful = doubtful[closing]
+        asset, n = asset[closing], n[closing]
+        if doubtful is not None:
+            self._doubt(asset[doubtful], n[doubtful])
         owner, offset = ragged(n)
         rows = self._done[asset][owner] + 1 + offset
         self._fill(asset, owner, offset, rows)
         self._done[asset] += n
         self._done_us[asset] = self._row_times(asset, self._done[asset])
         due = self._due(asset)
+        kept = self._in_doubt[asset]
+        if kept.any():
+            told = asset[kept]
+            self._told[told] = np.maximum(self._told[told], self._done[told])
+            forgotten = ~kept[owner]
+            owner, rows = owner[forgotten], rows[forgotten]
         self._forget(asset[owner], rows - self.layout.length)
         return [] if due is None else [due]
 
@@ -179,8 +288,13 @@ class Rings(Table):
         carried = source < first
         source_us = np.where(carried, self._carry_us[of], time_us[np.maximum(source, 0)])
         source_mark = np.where(carried, self._carry_mark[of], rows_of_columns(mark, source))
-        aged = time_us[:, None] - source_us > self._hold_us[of]
-        held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, HELD))
+        age_us = time_us[:, None] - source_us
+        aged = age_us > self._hold_us[of]
+        if self._is_cut:
+            cut_us = self._cut_us[of]
+            aged |= (source_us <= cut_us) & (cut_us < time_us[:, None])
+        held = np.where(age_us > self._gap_us[of], GAP, HELD)
+        held = np.where(source_mark == MISSING, MISSING, np.where(aged, STALE, held))
         mark = np.where(seen, mark, np.where(source_mark == BAD, BAD, held)).astype(np.uint8)
         good = last_true(seen & (mark != BAD))
         x = np.where(good < first, self._carry[of], rows_of_columns(x, good))
@@ -202,10 +316,11 @@ class Rings(Table):
         at = (of[:, None], rows % self._ring)
         start_us = self._row_times(of, self._first_rows(of, rows))
         end_us, x, mark = self._row_times(of, end), self._x[at], self._mark[at]
+        again = end <= self._told[of] if (self._told[asset] >= 0).any() else None
         if not layout.precise:
-            return WindowSet(of, start_us, end_us, x, mark)
+            return WindowSet(of, start_us, end_us, x, mark, again=again)
         read = as_read(x, self._offset[of][:, None], self._counts[of][:, None])
-        return WindowSet(of, start_us, end_us, read, mark, x[:, -1])
+        return WindowSet(of, start_us, end_us, read, mark, x[:, -1], again)
 
     def _first_rows(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first of the rows [N, W] of each window, [N]; short windows start without rows."""

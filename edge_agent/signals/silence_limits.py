@@ -3,7 +3,8 @@
 A signal is observed for its first 16 intervals, and again after each silence. Until three are
 known, it may be silent for 15 minutes, for five steps of its model, and for five times the longest
 interval so far; then for five times the usual interval, and three times the longest. A single
-outage among 16 intervals does not count.
+outage among 16 intervals does not count. This is its longest usual pause, also of a signal whose
+limit is told: a value that is repeated for longer is still used, but it is no good one.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ _LONGEST: Final = 3  # times the longest interval
 class SilenceLimits(Table):
     """Columns over all signals; rows are only added.
 
-    stale_us: the present limit, for reading; observed: number of signals whose values are observed;
-    changed: signals whose limit has changed since `drain_changes`.
+    stale_us: the present limit, for reading; pause_us: the longest usual pause, ENDLESS until it is
+    known; observed: number of signals whose values are observed; changed: signals of which one of
+    the two has changed since `drain_changes`.
     """
 
     stale_us = column(np.int64, ENDLESS)
+    pause_us = column(np.int64, ENDLESS)
     _least_us = column(np.int64)
     _seen_us = column(np.int64, 0, OBSERVED)
     _count = column(np.int64)
     _is_found = column(np.bool_)
+    _is_sampled = column(np.bool_)
     _is_observed = column(np.bool_)
 
     def __init__(self) -> None:
@@ -46,15 +50,21 @@ class SilenceLimits(Table):
         self.observed = 0
         self.changed: set[int] = set()
 
-    def add(self, stale_us: int | None, *, is_least: bool = False) -> None:
-        """Add a signal; None: never stale. is_least: the limit is found, and not less than this."""
+    def add(
+        self, stale_us: int | None, *, is_least: bool = False, is_sampled: bool = False
+    ) -> None:
+        """Add a signal; None: never stale. is_least: the limit is found, and not less than this.
+
+        is_sampled: it reports every sample, not only changes, so that a pause means something.
+        """
         row = self.grow()
         self.stale_us[row] = ENDLESS if stale_us is None else stale_us
-        if is_least and stale_us is not None:
-            self._is_found[row] = self._is_observed[row] = True
+        self._is_found[row] = is_least and stale_us is not None
+        if self._is_found[row] and stale_us is not None:
             self._least_us[row] = stale_us
             self.stale_us[row] = max(stale_us, UNKNOWN_US)
-            self.observed += 1
+        self._is_sampled[row] = self._is_observed[row] = is_sampled or self._is_found[row]
+        self.observed += int(self._is_observed[row])
 
     def observe(
         self, signal: NDArray[np.integer], time_us: NDArray[np.int64], before_us: NDArray[np.int64]
@@ -77,12 +87,12 @@ class SilenceLimits(Table):
     def expect(self, rows: Iterable[int], interval_us: int) -> None:
         """These signals are inputs of a model with this step: they may come as rarely."""
         for row in rows:
-            if self._is_observed[row] and self._count[row] < KNOWN:
+            if self._is_found[row] and self._is_observed[row] and self._count[row] < KNOWN:
                 self._set(row, max(int(self.stale_us[row]), _USUAL * interval_us))
 
     def observe_again(self, row: int, silence_us: int) -> None:
         """A signal delivers again after a silence: its source may have another interval now."""
-        if not self._is_found[row] or self._is_observed[row]:
+        if not self._is_sampled[row] or self._is_observed[row]:
             return
         self._count[row] = 0
         self._is_observed[row] = True
@@ -99,27 +109,31 @@ class SilenceLimits(Table):
             return
         is_over = count == OBSERVED
         longest = int(seen[-2] if is_over else seen[-1])
-        found_us = max(_USUAL * int(np.median(seen)), _LONGEST * longest)
-        self._set(row, max(int(self._least_us[row]), found_us))
+        pause_us = max(_USUAL * int(np.median(seen)), _LONGEST * longest)
+        self._set(row, max(int(self._least_us[row]), pause_us), pause_us)
         if is_over:
             self._is_observed[row] = False
             self.observed -= 1
 
-    def _set(self, row: int, stale_us: int) -> None:
-        if stale_us != self.stale_us[row]:
-            self.stale_us[row] = stale_us
+    def _set(self, row: int, stale_us: int, pause_us: int = ENDLESS) -> None:
+        """Set the limit, unless it was told, and the longest usual pause."""
+        if not self._is_found[row]:
+            stale_us = int(self.stale_us[row])
+        if (stale_us, pause_us) != (self.stale_us[row], self.pause_us[row]):
+            self.stale_us[row], self.pause_us[row] = stale_us, pause_us
             self.changed.add(row)
 
-    def drain_changes(self) -> Iterator[tuple[int, int]]:
-        """The signals whose limit has changed since the last call, and their limits."""
+    def drain_changes(self) -> Iterator[tuple[int, int, int]]:
+        """Signals with changes since the last call: their limits and longest usual pauses."""
         changed, self.changed = self.changed, set()
-        return ((row, int(self.stale_us[row])) for row in sorted(changed))
+        return ((row, int(self.stale_us[row]), int(self.pause_us[row])) for row in sorted(changed))
 
     def adopt_state(self, old: SilenceLimits, rows: dict[int, int]) -> None:
         """Copy what is known of signals of an earlier plant; rows: there and here."""
         for before, row in rows.items():
-            if self._is_found[row] and old._is_found[before]:
+            if self._is_sampled[row] and old._is_sampled[before]:
                 self.observed += int(old._is_observed[before]) - int(self._is_observed[row])
                 for name in ("_seen_us", "_count", "_is_observed"):
                     getattr(self, name)[row] = getattr(old, name)[before]
-                self._set(row, max(int(old.stale_us[before]), int(self._least_us[row])))
+                stale_us = max(int(old.stale_us[before]), int(self._least_us[row]))
+                self._set(row, stale_us, int(old.pause_us[before]))

@@ -18,10 +18,12 @@ MISSING: Final = 0  # no value yet
 GOOD: Final = 1
 UNCERTAIN: Final = 2
 HELD: Final = 3  # repeated from an earlier row
-STALE: Final = 4  # held for longer than its input allows
-BAD: Final = 5
-SOUND: Final = np.array([False, True, True, False, False, False])  # a new value
-USABLE: Final = np.array([False, True, True, True, False, False])
+GAP: Final = 4  # repeated for much longer than its input usually pauses
+STALE: Final = 5  # held for longer than its input allows
+BAD: Final = 6
+SOUND: Final = np.array([False, True, True, False, False, False, False])  # a new value
+KNOWN: Final = np.array([False, True, True, True, False, False, False])
+USABLE: Final = np.array([False, True, True, True, True, False, False])
 # A variability of repeated values is that of a sensor that is stuck: from these shares on, of all
 # rows and of the newest third, which count most, it would be taken for one.
 _PAUSED: Final = 0.2
@@ -64,7 +66,8 @@ class WindowSet:
     """Closed windows.
 
     asset [N] (row of `Windows`), start_us and end_us [N], x float32 [N, W, C], mark uint8
-    [N, W, C]; raw: the newest unchanged rows [N, C], if x differs from them.
+    [N, W, C]; raw: the newest unchanged rows [N, C], if x differs from them; again: windows that
+    closed before without values that came late [N], if there are any.
     """
 
     asset: NDArray[np.intp]
@@ -73,17 +76,25 @@ class WindowSet:
     x: NDArray[np.float32]
     mark: NDArray[np.uint8]
     raw: NDArray[np.float64] | None = None
+    again: NDArray[np.bool_] | None = None
 
     @property
     def last(self) -> NDArray[np.floating]:
         """The newest unchanged values of the inputs, [N, C]."""
         return self.x[:, -1] if self.raw is None else self.raw
 
-    def coverage(self) -> NDArray[np.float64]:
-        """Share of usable cells of the worst input of each window, [N]."""
-        share: NDArray[np.float64] = np.mean(USABLE[self.mark], axis=1)
+    def coverage(self, known: NDArray[np.bool_] = USABLE) -> NDArray[np.float64]:
+        """Share of usable cells of the worst input of each window, [N].
+
+        known: the marks that count; KNOWN leaves out values that were repeated for too long.
+        """
+        share: NDArray[np.float64] = np.mean(known[self.mark], axis=1)
         worst: NDArray[np.float64] = share.min(axis=1)
         return worst
+
+    def has_gap(self) -> bool:
+        """True if an input paused for longer than usual in any window."""
+        return bool((self.mark == GAP).any())
 
     def where(self, mask: NDArray[np.bool_]) -> WindowSet:
         """Only the windows for which `mask` [N] is true."""
@@ -94,6 +105,7 @@ class WindowSet:
             self.x[mask],
             self.mark[mask],
             None if self.raw is None else self.raw[mask],
+            None if self.again is None else self.again[mask],
         )
 
     def ends_usable(self) -> NDArray[np.bool_]:
@@ -106,7 +118,7 @@ class WindowSet:
         expected: the inputs [N, C] that have a new value in every row. If all of their newest
         values are repeated, or too many are, the values that would have come are not known.
         """
-        repeated = (self.mark == HELD) & expected[:, None]
+        repeated = ((self.mark == HELD) | (self.mark == GAP)) & expected[:, None]
         if not repeated.any():
             return np.zeros(len(self.asset), np.bool_)
         newest = repeated[:, -(repeated.shape[1] // _NEWEST) :]

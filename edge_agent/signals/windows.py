@@ -11,7 +11,7 @@ from edge_agent.clock import NEVER
 from edge_agent.config.schema import Resample
 from edge_agent.signals.rings import NO_END, Rings
 from edge_agent.signals.window_set import BAD, GOOD, MISSING, UNCERTAIN
-from edge_agent.status_codes import Severity, severity_of
+from edge_agent.status_codes import Severity, is_lost, severity_of
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class Router(Table):
         row = self._row[values.signal]
         mark = marks(values, self._uncertain)
         mine = (row >= 0) & (mark != MISSING)
+        if values.status.any() and isinstance(windows, Windows):
+            mine &= ~self._cut_lost(windows, values, mine)
         if not mine.any():
             return []
         if mine.all():
@@ -108,6 +110,15 @@ class Router(Table):
             row, mark = row[mine], mark[mine]
             signal, time_us, value = values.signal[mine], values.time_us[mine], values.value[mine]
         return windows.write_values(row, self._channel[signal], time_us, value, mark)
+
+    def _cut_lost(
+        self, windows: Windows, values: Columns, mine: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Cut the inputs with a lost path: no value of theirs is known from then on; which [n]."""
+        lost = mine & is_lost(values.status)
+        for at in np.flatnonzero(lost).tolist():
+            windows.cut(*self.place(int(values.signal[at])), int(values.time_us[at]))
+        return lost
 
 
 class Windows(Rings):
@@ -134,9 +145,14 @@ class Windows(Rings):
         found: NDArray[np.bool_] = self._group[asset] == 0
         return found
 
-    def set_hold(self, row: int, channel: int, hold_us: int) -> None:
-        """The last value of an input replaces a new one for another time from now on."""
+    def set_hold(self, row: int, channel: int, hold_us: int, gap_us: int = NO_END) -> None:
+        """The last value of an input replaces a new one for another time from now on.
+
+        gap_us: a pause of an input that reports every sample is longer than usual from then on.
+        """
         self._hold_us[row, channel] = hold_us
+        if not self._group[row, channel]:
+            self._gap_us[row, channel] = gap_us
 
     def write_values(
         self,
@@ -155,18 +171,47 @@ class Windows(Rings):
         found: list[WindowSet] = []
         while len(values.asset):
             row = self._rows_of(values)
-            fits = row <= self._done[values.asset] + (self._ring - self.layout.length)
+            if self._in_doubt[values.asset].any():
+                self._resolve(values, row)
+            fits = row <= self._first_kept(values.asset) + (self._ring - self.layout.length)
             if not fits.any():
                 found += self._restart(values)
                 continue
             now = values if fits.all() else values.where(fits)
             self._write(now, row if now is values else row[fits])
             touched = np.flatnonzero(np.bincount(now.asset, minlength=self._head.size))
-            found += self._close(touched, self._watermark(touched))
+            found += self._close(touched, self._watermark(touched), self._doubtful(touched))
             if now is values:
                 break
             values = values.where(~fits)
         return found
+
+    def _first_kept(self, asset: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The newest closed row of assets [n] that may no longer change."""
+        done: NDArray[np.int64] = self._done[asset]
+        if not self._in_doubt[asset].any():
+            return done
+        return np.where(self._in_doubt[asset], self._sure_done[asset], done)
+
+    def _resolve(self, values: Values, row: NDArray[np.int64]) -> None:
+        """Open rows in doubt for which values [n] come late, or decide that nothing came late."""
+        doubted = self._in_doubt[values.asset] & (row > self._sure_done[values.asset])
+        asset, row = values.asset[doubted], row[doubted]
+        first = np.full(self._head.size, NO_END)
+        last = np.full(self._head.size, -1)
+        np.minimum.at(first, asset, row)
+        np.maximum.at(last, asset, row)
+        touched = np.flatnonzero(last >= 0)
+        late = first[touched] <= self._done[touched]
+        for one in touched[late].tolist():
+            self._reopen(one, int(first[one]))
+        rest = touched[~late]
+        room = self._sure_done[rest] + (self._ring - self.layout.length) - last[rest]
+        self._settle(rest[~self._waits(rest) | (room < 0)])
+
+    def _doubtful(self, touched: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+        """The assets [k] whose rows close in doubt now, because values may come late."""
+        return self._waits(touched) if self._is_waiting and self.layout.step_us else None
 
     def close_by_clock(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> list[WindowSet]:
         """Close the rows of `asset` [n] up to `to_us` [n] without a new value."""
@@ -178,7 +223,7 @@ class Windows(Rings):
         asset, to_us = asset[~silent], to_us[~silent]
         room = self._ring - self.layout.length
         limit_us = (self._done[asset] + room) * self.layout.step_us
-        return self._close(asset, np.minimum(to_us, limit_us))
+        return self._close(asset, np.minimum(to_us, limit_us), np.ones(len(asset), np.bool_))
 
     def close_all(self) -> list[WindowSet]:
         """Close all rows with a value; the recording has ended."""

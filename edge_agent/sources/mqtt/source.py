@@ -117,6 +117,7 @@ class MqttSource(ConnectedSource[MqttSourceConfig]):
                 self._session.publish(topic, payload)
 
     async def _subscribe(self, session: Session) -> None:
+        self.link.has_kept = session.session_present
         if not session.session_present:
             self._held.clear()
         # A kept session may have other topics: those of another config, or those in the file that a
