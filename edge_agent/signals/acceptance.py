@@ -124,6 +124,9 @@ class EventTime(Table):
         again from these values; otherwise all values would be late until the old time is reached.
         A few old values (a device that delivers stored values) do not count.
         """
+        if self._is_away[asset].any():  # values come before the link is known to be back
+            back = asset[self._is_away[asset]]
+            self.back_us[back] = self.now_us(monotonic_s)[back]
         past = (time_us < self._event_us[asset]) & self._begun[asset]
         found = _NOBODY
         if self._live and past.any():

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SLACK_ROWS: Final = 256
+_MOST_SLACK: Final = 2048
+_SLACK_US: Final = 60_000_000  # a broken link that nobody notices: what comes late finds its row
 NO_END: Final = int(np.iinfo(np.int64).max)
 _TIMES: Final = (
     "_row_us",
@@ -87,7 +89,9 @@ class Rings(Table):
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         lateness_rows = layout.lateness_us // layout.step_us if layout.step_us else 0
-        self._ring = layout.length + max(_SLACK_ROWS, 2 * layout.hop, 2 * lateness_rows)
+        slack_rows = min(_MOST_SLACK, _SLACK_US // layout.step_us) if layout.step_us else 0
+        most = max(_SLACK_ROWS, slack_rows, 2 * layout.hop, 2 * lateness_rows)
+        self._ring = layout.length + most
         self._aggregated = np.array([r is not Resample.LAST for r in layout.resample])
         self.late = 0
         self._is_cut = self._is_waiting = False  # in any row

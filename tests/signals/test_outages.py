@@ -203,16 +203,19 @@ class Plant(Live):
         *,
         seconds: int = 120,
         away: tuple[int, int] = (0, 0),
-        kept: bool = True,
+        unnoticed: int = 0,
     ) -> None:
-        """A value a second of each input; away: from when to when the link is down."""
+        """A value a second of each input; away: from when to when the link is down.
+
+        unnoticed: for how long the link is already back before it is known to be.
+        """
         waiting: list[Columns] = []
         for second in range(seconds):
             now = columns([0, 1], [(BEGIN_S + second) * S] * 2, [values(second)] * 2)
             down = away[0] <= second < away[1]
-            if second in away and away[1]:
+            if away[1] and second in {away[0], away[1] + unnoticed}:
                 links = ({"bus"}, {"bus"}) if down else ((), {"bus"})
-                self.pipeline.follow_links(*links, {"bus"} if kept else (), float(second))
+                self.pipeline.follow_links(*links, {"bus"}, float(second))
             if away[0] - 3 <= second < away[1] and away[1]:  # 3 s until it is noticed
                 waiting.append(now)
                 now = NOTHING
@@ -260,8 +263,9 @@ def test_a_fault_within_an_outage_is_told_late(away: tuple[int, int]) -> None:
         assert late.changes(name) == usual.changes(name)
 
 
-def test_what_was_kept_is_marked_as_late(plant: Plant) -> None:
-    plant.run(spell, away=(40, 80))
+@pytest.mark.parametrize("unnoticed", [0, 2])
+def test_what_was_kept_is_marked_as_late(plant: Plant, unnoticed: int) -> None:
+    plant.run(spell, away=(40, 80), unnoticed=unnoticed)
     raised = next(t for t in plant.transitions if t.alarm.alarm_id.endswith(MEAN))
     window = sent(raised)["window"]
     assert window["replayed"] is True
