@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import orjson
 
 from edge_agent.alarms import model_alarm_id
-from edge_agent.clock import US_PER_MS
+from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.messages import (
     PROVISIONAL,
     UNCERTAIN,
@@ -39,6 +40,7 @@ MOST_UNCERTAIN: Final = 0.5  # no class is more probable there
 _HOURS_A_DAY: Final = 24
 _MINUTES_A_DAY: Final = 1440
 _SHORT: Final = 2  # units of the next smaller size
+_PROMISED: Final = frozenset({"false_alarms", "held_out", "at_most"})
 _NAMED: Final = 5  # inputs outside of the training data in an alert
 
 
@@ -93,6 +95,9 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     args = {**promise_args(deployment), **_provisional(manifest), **moved}
     if outside:
         key, args = f"{key}_{UNCERTAIN}", {"outside": ", ".join(outside[:_NAMED])}
+    if scored.is_late(i):  # instead of the promise: a text has room for one of them
+        args = {one: said for one, said in args.items() if one not in _PROMISED}
+        args["late_time"] = f"{datetime.fromtimestamp(scored.end_us[i] / US_PER_S, UTC):%F %T}Z"
     mode = UNCERTAIN if outside else _mode(manifest)
     return Detail(
         message_key=key,
@@ -107,7 +112,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             int(scored.end_us[i]),
             coverage,
             "good" if coverage >= FULL_COVERAGE else "uncertain",
-            replayed,
+            replayed or scored.is_late(i),
         ),
         model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, mode),
         stage=deployment.task.stage,
@@ -245,10 +250,7 @@ def evaluate(
     for one in scored:
         mine = new[one.deployment]
         reported = reportable(one, mine.alarm_open)
-        observations += [
-            observation(one, i, replayed=rules.replayed or one.is_late(i))
-            for i in reported.tolist()
-        ]
+        observations += [observation(one, i, replayed=rules.replayed) for i in reported.tolist()]
         scores += _score_messages(one, mine.published_us, rules)
         _keep_peaks(one, mine)
         mine.alarm_open[one.row[reported]] = True

@@ -52,6 +52,10 @@ def write(made: Windows, values: list[tuple[int, int, float]], told: Told) -> li
     )
 
 
+def nothing_told() -> Told:
+    return {}
+
+
 def tick(made: Windows, second: float, told: Told) -> list[int]:
     """Close by the clock."""
     to_us = np.array([round((second - 2) * S)])
@@ -107,7 +111,7 @@ def test_rows_that_time_has_closed_open_again_for_what_comes_late(
 
 
 def test_windows_that_close_again_are_marked() -> None:
-    made, told = windows(), {}
+    made, told = windows(), nothing_told()
     for second in range(10, 20):
         write(made, [(second, 0, 1.0), (second, 1, 1.0)], told)
     assert tick(made, 25, told) == []
@@ -121,7 +125,7 @@ def test_windows_that_close_again_are_marked() -> None:
 
 def test_a_silence_beyond_the_ring_is_settled() -> None:
     """What is in doubt is bounded: time goes on for hours, and later values find their rows."""
-    made, told = windows(hold_s=10**6), {}
+    made, told = windows(hold_s=10**6), nothing_told()
     write(made, [(10, 0, 1.0), (10, 1, 1.0)], told)
     for second in range(11, 3000):
         tick(made, second, told)
@@ -132,7 +136,7 @@ def test_a_silence_beyond_the_ring_is_settled() -> None:
 
 
 def test_a_value_before_a_cut_does_not_hold_after_it() -> None:
-    made, told = windows(), {}
+    made, told = windows(), nothing_told()
     for second in range(10, 15):
         write(made, [(second, 0, 1.0), (second, 1, 1.0)], told)
     made.cut(0, 1, 15 * S)
@@ -146,7 +150,7 @@ def test_a_value_before_a_cut_does_not_hold_after_it() -> None:
 
 def test_values_of_one_source_open_rows_that_another_one_has_closed() -> None:
     """One of two links is down for 20 s; its values of that time come while the other goes on."""
-    made, told = windows(), {}
+    made, told = windows(), nothing_told()
     for second in range(10, 15):
         write(made, [(second, 0, 1.0), (second, 1, 1.0)], told)
     made.cut(0, 1, 14 * S)
@@ -165,7 +169,7 @@ def test_values_of_one_source_open_rows_that_another_one_has_closed() -> None:
 
 
 def test_a_pause_that_is_not_usual_is_marked() -> None:
-    made, told = windows(), {}
+    made, told = windows(), nothing_told()
     made.set_hold(0, 0, HOLD_S * S, 3 * S)
     made.set_hold(0, 1, HOLD_S * S, 3 * S)
     write(made, [(10, 0, 1.0), (10, 1, 1.0)], told)
@@ -214,8 +218,8 @@ class Plant(Live):
             now = columns([0, 1], [(BEGIN_S + second) * S] * 2, [values(second)] * 2)
             down = away[0] <= second < away[1]
             if away[1] and second in {away[0], away[1] + unnoticed}:
-                links = ({"bus"}, {"bus"}) if down else ((), {"bus"})
-                self.pipeline.follow_links(*links, {"bus"}, float(second))
+                lost = {"bus"} if down else set()
+                self.pipeline.follow_links(lost, {"bus"}, {"bus"}, float(second))
             if away[0] - 3 <= second < away[1] and away[1]:  # 3 s until it is noticed
                 waiting.append(now)
                 now = NOTHING
@@ -267,9 +271,10 @@ def test_a_fault_within_an_outage_is_told_late(away: tuple[int, int]) -> None:
 def test_what_was_kept_is_marked_as_late(plant: Plant, unnoticed: int) -> None:
     plant.run(spell, away=(40, 80), unnoticed=unnoticed)
     raised = next(t for t in plant.transitions if t.alarm.alarm_id.endswith(MEAN))
-    window = sent(raised)["window"]
-    assert window["replayed"] is True
-    assert window["quality"] == "good"
+    data = sent(raised)
+    assert data["window"]["replayed"] is True
+    assert data["window"]["quality"] == "good"
+    assert "told late: of 1970-01-01 00:17:3" in data["message"]["en"]
 
 
 def test_what_comes_in_time_is_not(plant: Plant) -> None:
@@ -335,7 +340,7 @@ def test_a_stored_start_is_told_late() -> None:
 
 
 def test_missing_is_never_filled_before_the_first_value() -> None:
-    made, told = windows(), {}
+    made, told = windows(), nothing_told()
     write(made, [(10, 0, 1.0)], told)
     tick(made, 16, told)
     write(made, [(11, 1, 2.0), (12, 0, 2.0)], told)
