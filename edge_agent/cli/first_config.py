@@ -18,6 +18,7 @@ from edge_agent.cli.api_client import shown
 from edge_agent.cli.endpoint import mqtt_source, opcua_source
 from edge_agent.config import ConfigErrors, render, safe_name
 from edge_agent.errors import EdgeAgentError, UsageError
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     import argparse
@@ -133,6 +134,23 @@ def _plant(
 def write_config(file: Path, answers: Answers, plant: Plant) -> list[str]:
     """Check and write the config; returns one line per written file. ConfigErrors if refused."""
     folder = file.parent
+    with as_owner_of(folder):
+        written, draft = _write_draft(file, answers, plant)
+    try:
+        _check(draft)  # as the user who called: it may read the files that the config names
+        with as_owner_of(folder):
+            draft.chmod(0o640)
+            draft.replace(file)
+    except BaseException:
+        with as_owner_of(folder):
+            draft.unlink(missing_ok=True)
+        raise
+    return [*written, f"{file}: {plant.summary}"]
+
+
+def _write_draft(file: Path, answers: Answers, plant: Plant) -> tuple[list[str], Path]:
+    """Write the config beside `file`, and the password; returns what was written, and where."""
+    folder = file.parent
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     source = dict(plant.source)
@@ -143,16 +161,9 @@ def write_config(file: Path, answers: Answers, plant: Plant) -> list[str]:
         written.append(f"{place}: the password, readable only by you")
     text = _HEAD.format(name=file.name) + render(_tree(answers, plant, source))
     handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        _check(Path(draft))
-        Path(draft).chmod(0o640)
-        Path(draft).replace(file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    return [*written, f"{file}: {plant.summary}"]
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        out.write(text)
+    return written, Path(draft)
 
 
 def _check(file: Path) -> None:

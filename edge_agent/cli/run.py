@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.errors import EdgeAgentError
+
 if TYPE_CHECKING:
     import argparse
+
+    from edge_agent.config.schema import Config
 
 HELP = "run the daemon until SIGTERM; SIGHUP reads the config again"
 EXAMPLE = "edge-agent run -c /etc/edge-agent/edge-agent.yaml"
@@ -20,6 +25,8 @@ log = logging.getLogger("edge_agent.daemon")
 
 _MAIN: Final = threading.main_thread()
 _ONLY_US: Final = 0o077
+_ROOT: Final = 0
+_KEEPS_ROOT: Final = "its owner may not run this program, so it runs as root"
 _LINGER_TURNS: Final = 50
 _LINGER_TURN_S: Final = 0.02
 
@@ -37,12 +44,36 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.ops import logs  # noqa: PLC0415
 
     os.umask(_ONLY_US)  # store, keys and bundles, also without the unit's UMask
+    user = ""
+    if os.geteuid() == _ROOT:
+        user = _become_owner(load_config(args.config, files=False))
     config = load_config(args.config)
     logs.setup(config.log.level, json=config.log.json)
+    if user:
+        log.warning("root acts as the owner of the store's folder", extra={"user": user})
     for warning in warnings(config):  # most services start without a call of `check`
         log.warning("config", extra={"warning": warning})
     asyncio.run(_run(Daemon, config, args.config))
     return 0
+
+
+def _become_owner(config: Config) -> str:
+    """Root becomes the owner of the store's folder; returns the name, empty if nothing changed.
+
+    What root left there, the service could not open, and links there would lead root anywhere.
+    """
+    from edge_agent.ops.owner import as_owner_of, become_owner_of  # noqa: PLC0415
+
+    folder = config.store.path.parent
+    try:
+        with as_owner_of(folder):
+            may_run = os.access(sys.executable, os.X_OK)
+        if may_run:
+            return become_owner_of(folder)
+        print(f"{folder}: {_KEEPS_ROOT} ({sys.executable})", file=sys.stderr)
+    except EdgeAgentError as error:  # in a container without the right to change users
+        print(error, file=sys.stderr)
+    return ""
 
 
 async def _run(daemon: type, config: object, path: Path) -> None:

@@ -14,6 +14,7 @@ from edge_agent.factory.card import card, spread
 from edge_agent.factory.judge import MAIN_ROLES, outputs_of
 from edge_agent.factory.plots import curves_picture, reliability_picture
 from edge_agent.models import Golden, domain_of, histogram_of, verify_bundle, write_bundle
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ def write(recipe: Recipe, made: Sequence[Made], folder: Path, command: str) -> M
     }
     variants = {name: raw for name, raw in first.graphs.items() if name != "fp32"}
     golden = golden_of(fp32, manifest, test)
-    manifest = write_bundle(folder, manifest, fp32, golden, variants=variants, extras=extras)
+    with as_owner_of(folder):
+        manifest = write_bundle(folder, manifest, fp32, golden, variants=variants, extras=extras)
     for problem in verify_bundle(folder):
         raise ModelError(f"the new bundle failed its verification: {problem}", where=str(folder))
     return manifest

@@ -9,18 +9,18 @@ of the active baseline, and raises no alarm before it is activated.
 from __future__ import annotations
 
 import importlib
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.learning import Rivals, TrainedBaseline, learn, least_rows, recipe_of
 from edge_agent.models import LEARNED, ModelRepository, load_manifest, try_bundle
+from edge_agent.ops.owner import as_owner_of, scratch_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from edge_agent.config.schema import Config
     from edge_agent.learning import LearnedBundle, Learning, Student, TrainingSet
@@ -118,14 +118,14 @@ def _shared(models_dir: Path, name: str, assets: Collection[str]) -> dict[str, s
 
 def _install(bundle: LearnedBundle, models_dir: Path) -> None:
     """Verify a bundle and put it on the shelf; ModelError if it is refused."""
-    models_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".train-", dir=models_dir) as scratch:
-        folder = Path(scratch) / bundle.manifest.name
+    with scratch_for(models_dir, ".train-") as scratch:
+        folder = scratch / bundle.manifest.name
         bundle.write(folder)
         problems, _ = try_bundle(folder)
         if problems:
             raise ModelError(str(problems[0]), where=bundle.manifest.name)
-        ModelRepository(models_dir).install(folder)
+        with as_owner_of(models_dir, folder):
+            ModelRepository(models_dir).install(folder)
 
 
 def start_shadow(models_dir: Path, trained: TrainedBaseline) -> str | None:
@@ -133,5 +133,6 @@ def start_shadow(models_dir: Path, trained: TrainedBaseline) -> str | None:
     repository = ModelRepository(models_dir)
     active = repository.active(trained.name)
     if active is not None:
-        repository.set_shadow(trained.name, trained.manifest.version)
+        with as_owner_of(models_dir):
+            repository.set_shadow(trained.name, trained.manifest.version)
     return active

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.config.schema import Kind, Resample
-from edge_agent.errors import ModelError
-from edge_agent.learning.fit import Recipe, learn
+from edge_agent.errors import EdgeAgentError, ModelError
+from edge_agent.learning.fit import LearnedBundle, Recipe, learn
 from edge_agent.learning.waveform_bundle import WaveRecipe
 from edge_agent.learning.waveform_fit import learn_waves
-from edge_agent.models import InputSpec, child_command, child_environment, load_manifest
+from edge_agent.models import (
+    InputSpec,
+    ModelRepository,
+    child_command,
+    child_environment,
+    load_manifest,
+)
+from edge_agent.ops.owner import become_owner_of, scratch_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,23 +62,16 @@ async def run_recipe(  # noqa: PLR0913 (the parameters of a training)
     Returns the bundle's manifest and the assets that were refused, with the reason. ModelError if
     learning is impossible or the child took longer than `timeout_s`.
     """
-    await asyncio.to_thread(out_dir.mkdir, parents=True, exist_ok=True)
     # In the models folder, not in /tmp: /tmp is often in memory, and the rows may be many.
-    with tempfile.TemporaryDirectory(prefix=".learn-", dir=out_dir) as scratch:
-        given = Path(scratch) / "rows.npz"
+    with scratch_for(out_dir, ".learn-") as scratch:
+        given = scratch / "rows.npz"
         await asyncio.to_thread(_save, given, rows, recipe, now_us, times_us or {})
         refused = await _run(given, out_dir / recipe.name, timeout_s)
     return await asyncio.to_thread(load_manifest, out_dir / recipe.name), refused
 
 
 async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
-    child = await asyncio.create_subprocess_exec(
-        *child_command("edge_agent.learning.fit_child", str(given), str(folder)),
-        env=child_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    child = await _start(given, folder)
     try:
         async with asyncio.timeout(timeout_s):
             stdout, stderr = await child.communicate()
@@ -87,6 +86,20 @@ async def _run(given: Path, folder: Path, timeout_s: float) -> dict[str, str]:
     last = stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1][:_MAX_LINE]
     last = last.removeprefix(f"{folder.name}: ")  # the child writes the folder as well
     raise ModelError(last or _ended(child.returncode or 0), where=folder.name)
+
+
+async def _start(given: Path, folder: Path) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *child_command("edge_agent.learning.fit_child", str(given), str(folder)),
+            env=child_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        text = f"the learning process does not start: {error.strerror}"
+        raise ModelError(text, where=folder.name, hint=f"who may run {sys.executable}?") from error
 
 
 def _ended(code: int) -> str:
@@ -148,6 +161,14 @@ def _input(
     )
 
 
+def _write(learned: LearnedBundle, folder: Path) -> None:
+    """Write a bundle as the owner of its folder; an existing one of its name goes on the shelf."""
+    become_owner_of(folder.parent)
+    if folder.exists():
+        ModelRepository(folder.parent).store_active(folder.name)
+    learned.write(folder)
+
+
 def main() -> int:
     """Learn by the recipe in the first file, write the bundle, print the refusals as JSON."""
     with suppress(OSError):  # our systemd unit forbids it
@@ -159,8 +180,8 @@ def main() -> int:
             learned = learn_waves(rows, recipe, now_us=now_us)
         else:
             learned = learn(rows, recipe, now_us=now_us, times_us=times_us)
-        learned.write(folder)
-    except ModelError as error:
+        _write(learned, folder)
+    except EdgeAgentError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
         return _REFUSED
     print(json.dumps(learned.refused))  # noqa: T201

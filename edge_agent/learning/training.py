@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from edge_agent.learning.fit_child import run_recipe
 from edge_agent.models import (
     LEFT_OUT,
     InputSpec,
-    ModelRepository,
     learned_prefix,
     local_zone,
 )
@@ -59,8 +57,6 @@ async def train_baseline(
     An existing bundle of that name is moved to the shelf.
     """
     recipe = recipe_of(learning, training)
-    if (config.models_dir / recipe.name).exists():
-        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, recipe.name)
     manifest, refused = await run_recipe(
         training.rows, recipe, config.models_dir, now_us, times_us=training.times_us
     )

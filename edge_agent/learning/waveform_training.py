@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +13,6 @@ from edge_agent.learning.training import (
     learned_name,
     left_out_entry,
 )
-from edge_agent.models import ModelRepository
 
 if TYPE_CHECKING:
     from edge_agent.config.schema import Config
@@ -32,8 +30,6 @@ async def train_waves(
     An existing bundle of that name is moved to the shelf.
     """
     name = learned_name(learning.template, [_SALT, *training.rows])
-    if (config.models_dir / name).exists():
-        await asyncio.to_thread(ModelRepository(config.models_dir).store_active, name)
     step = f"{duration_text(training.step_s)}, found from the data"
     recipe = replace(
         training.recipe,

@@ -9,7 +9,7 @@ from edge_agent.models.bundle.bundle import (
     write_bundle,
 )
 from edge_agent.models.bundle.domain import Domain, check_of, domain_of
-from edge_agent.models.bundle.folder import as_owner_of
+from edge_agent.models.bundle.folder import write_file
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
 from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
@@ -135,7 +135,6 @@ __all__ = [
     "VerifiedBundles",
     "WindowSpec",
     "allowed_operators",
-    "as_owner_of",
     "bins_of",
     "bundle_from_onnx",
     "check_of",
@@ -178,4 +177,5 @@ __all__ = [
     "variant_file",
     "verify_bundle",
     "write_bundle",
+    "write_file",
 ]

@@ -1,6 +1,6 @@
-"""Operations: `metrics`, `http` (with its page), `key_file`, `local_socket`, `logs` and `notify`.
+"""Operations: `metrics`, `http`, `key_file`, `local_socket`, `logs`, `notify` and `owner`.
 
 Its modules are imported by name: `http` imports aiohttp, which `check` or `models` do not need.
 """
 
-__all__ = ["http", "key_file", "local_socket", "logs", "metrics", "notify", "routes"]
+__all__ = ["http", "key_file", "local_socket", "logs", "metrics", "notify", "owner", "routes"]

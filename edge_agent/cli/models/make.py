@@ -28,7 +28,9 @@ from edge_agent.models import (
     sign_bundle,
     try_bundle,
     unpacked,
+    write_file,
 )
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +89,9 @@ def _declare_inspect(parser: argparse.ArgumentParser) -> None:
 def _keygen(args: argparse.Namespace) -> int:
     private, public = (Path(f"{args.file}.{end}") for end in ("key", "pub"))
     private_pem, public_pem = generate_keys()
-    _write_new(private, private_pem, 0o600)
-    _write_new(public, public_pem, 0o644)
+    with as_owner_of(private.parent):
+        _write_new(private, private_pem, 0o600)
+        _write_new(public, public_pem, 0o644)
     name = key_id(read_public_key(public))
     text = f"{private} (keep it secret)\n{public}: key {name}, for trust.keys of the gateways"
     say(args, {"private": str(private), "public": str(public), "key_id": name}, text)
@@ -114,7 +117,7 @@ def _sign(args: argparse.Namespace) -> int:
     else:
         with unpacked(args.bundle) as folder:
             signer = sign_bundle(folder, args.key)
-            pack(folder, args.bundle)
+            _write(args.bundle, _packed(folder))
     row = {"bundle": str(args.bundle), "key_id": signer}
     say(args, row, f"{args.bundle}: signed with key {signer}")
     return 0
@@ -147,12 +150,22 @@ def _refuse_unsound(folder: Path, shown: str) -> None:
 
 def _write_once(folder: Path, file: Path, *, force: bool) -> None:
     """Write the file; a version never changes, because gateways may already have it."""
+    raw = _packed(folder)
+    if file.exists() and not force and file.read_bytes() != raw:
+        hint = "set another version in model.yaml, or use --force"
+        raise UsageError("another bundle of this version exists", where=str(file), hint=hint)
+    _write(file, raw)
+
+
+def _packed(folder: Path) -> bytes:
+    """The bundle as the bytes of one file."""
     with tempfile.TemporaryDirectory() as scratch:
-        new = pack(folder, Path(scratch) / file.name)
-        if file.exists() and not force and file.read_bytes() != new.read_bytes():
-            hint = "set another version in model.yaml, or use --force"
-            raise UsageError("another bundle of this version exists", where=str(file), hint=hint)
-    pack(folder, file)
+        return pack(folder, Path(scratch) / "packed").read_bytes()
+
+
+def _write(file: Path, raw: bytes) -> None:
+    with as_owner_of(file.parent):
+        write_file(file, raw)
 
 
 @contextmanager

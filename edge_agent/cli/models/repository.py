@@ -21,12 +21,12 @@ from edge_agent.models import (
     SUFFIX,
     UNSIGNED,
     ModelRepository,
-    as_owner_of,
     checked_signer,
     keyring,
     parse_ref,
     try_bundle,
 )
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     import argparse

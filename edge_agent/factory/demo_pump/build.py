@@ -17,6 +17,7 @@ from edge_agent.factory.demo_pump.model import (
     without_units,
 )
 from edge_agent.models import verify_bundle, write_bundle
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,9 @@ def write(output: Path, command: str, report: Callable[[str], None]) -> Path:
         "card.md": card(manifest, found, command).encode(),
         "scores.png": picture(scorer),
     }
-    write_bundle(folder, manifest, onnx_bytes, golden_of(scorer), extras=extras)
+    golden = golden_of(scorer)
+    with as_owner_of(folder):
+        write_bundle(folder, manifest, onnx_bytes, golden, extras=extras)
     for problem in verify_bundle(folder):
         raise ModelError(f"the new bundle failed its verification: {problem}", where=str(folder))
     return folder

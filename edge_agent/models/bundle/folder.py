@@ -24,44 +24,6 @@ _RENAME_EXCHANGE: Final = 2
 _LOCK_POLL_S: Final = 0.05
 
 
-@contextmanager
-def as_owner_of(folder: Path, *read: Path) -> Iterator[None]:
-    """Let root act as the owner of `folder` for the duration of a `with`; for others, nothing.
-
-    Whoever owns a folder may put links there; followed by root, they would lead anywhere. Sets the
-    effective user of the whole process, so only for commands. read: private folders of root that
-    are read meanwhile; the owner may read them from now on, but not change them.
-    """
-    owner = _nearest(folder).stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        yield
-        return
-    for place in read:
-        _lend(place, owner.st_gid)
-    groups = os.getgroups()
-    os.setgroups([owner.st_gid])
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-
-
-def _lend(folder: Path, group: int) -> None:
-    """Let a group read a folder of root, its files, and pass the private folder around it."""
-    for path in (folder.parent, folder, *folder.iterdir()):
-        os.chown(path, -1, group, follow_symlinks=False)
-        path.chmod(0o750 if path.is_dir() else 0o640)
-
-
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write `folder` with only these files, completely or not at all.
 
@@ -72,9 +34,8 @@ def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
             new = Path(scratch) / "bundle"
             new.mkdir(mode=0o755)
-            _chown_to_owner(new, folder.parent)
             for name, raw in files:
-                _write_durably(new / name, raw, folder.parent)
+                _write_durably(new / name, raw)
             _replace(folder, new, Path(scratch))
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
@@ -84,19 +45,10 @@ def _make_folder(path: Path) -> None:
     if not path.is_dir():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _chown_to_owner(path, path.parent)
 
 
-def _chown_to_owner(path: Path, place: Path) -> None:
-    """Give files of root to the owner of `place`, so that the daemon can change them."""
-    if os.geteuid() == 0:
-        owner = place.stat()
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-
-def _write_durably(path: Path, raw: bytes, place: Path) -> None:
+def _write_durably(path: Path, raw: bytes) -> None:
     with path.open("xb") as file:
-        _chown_to_owner(path, place)
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
@@ -155,7 +107,6 @@ def durable(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
                 yield stream
                 stream.flush()
                 os.fchmod(handle, mode)
-                _chown_to_owner(Path(new), path.parent)
                 os.fsync(handle)
             Path(new).rename(path)
         finally:
@@ -176,7 +127,6 @@ def locked(folder: Path) -> Iterator[None]:
         handle = os.open(
             folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
-        _chown_to_owner(folder / _LOCK, folder)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=str(folder)) from error
     try:

@@ -31,6 +31,7 @@ from edge_agent.models.bundle.bundle import file_problems, read_file
 from edge_agent.models.bundle.folder import write_file
 from edge_agent.models.bundle.kinds import MANIFEST, SIGNATURE
 from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,7 +204,8 @@ def sign_bundle(folder: Path, key: Path) -> str:
     if problems:
         raise ModelError(problems[0].text)
     signature = sign(read_private_key(key), raw)
-    write_file(folder / SIGNATURE, signature.dumped())
+    with as_owner_of(folder):
+        write_file(folder / SIGNATURE, signature.dumped())
     return signature.key_id
 
 
