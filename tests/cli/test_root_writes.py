@@ -43,7 +43,7 @@ WRITES: Final = {
 }
 # They write nothing, or only what the daemon writes for them, or into a temporary folder.
 READS: Final = {
-    *("demo", "check", "doctor", "browse", "listen", "replay", "assets", "outcome", "alarms"),
+    *("demo", "check", "doctor", "browse", "listen", "replay", "assets", "outcome", "alarms", "ask"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),
     "run",
 }
