@@ -14,7 +14,7 @@ from tiny_models import write_mean_bundle
 
 from edge_agent.cli import COMMANDS, init, main, models
 from edge_agent.cli.first_config import Plant
-from edge_agent.models import generate_keys, pack
+from edge_agent.models import ModelRepository, generate_keys, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,13 +82,13 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def fill(models_dir: Path) -> None:
     """Version 1 active, version 2 on the shelf, version 0 before."""
-    root = models_dir.parents[1]
+    repository = ModelRepository(models_dir)
     for version in ("0", "1", "2"):
-        write_mean_bundle(root / f"made-{version}" / "mean", float(version), version=version)
-        file = root / f"made-{version}" / "mean"
-        args = ("install", str(file), "--allow-unsigned", "mean", "--models-dir", str(models_dir))
-        more = ("--activate",) if version != "2" else ()
-        assert main(["models", *args, *more, "--url", "http://127.0.0.1:9"]) == 0
+        made = models_dir.parents[1] / f"made-{version}" / "mean"
+        write_mean_bundle(made, float(version), version=version)
+        repository.install(made)
+        if version != "2":
+            repository.activate("mean", version)
 
 
 def call(command: str, root: Path) -> int:

@@ -120,6 +120,34 @@ def _overlapping() -> bytes:
     return target.getvalue()
 
 
+def _shifted(before: bytes, raw: bytes) -> bytes:
+    """Bytes before an archive whose offsets know of them."""
+    target = io.BytesIO(before)
+    with zipfile.ZipFile(io.BytesIO(raw)) as old, zipfile.ZipFile(target, "a") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return target.getvalue()
+
+
+def _commented(comment: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("model.yaml", "x")
+        archive.comment = comment
+    return target.getvalue()
+
+
+def _with_gap() -> bytes:
+    """A member that the index does not list any more lies between two others."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("model.onnx", "x")
+        archive.writestr("evil.sh", "id")
+        archive.writestr("model.yaml", "x")
+        archive.filelist = [one for one in archive.filelist if one.filename != "evil.sh"]
+    return target.getvalue()
+
+
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
@@ -140,6 +168,12 @@ def _overlapping() -> bytes:
         (_twice(), "or one twice"),
         (_many(), "holds more than 32 files"),
         (_overlapping(), "larger than itself"),
+        (b"#!/bin/sh\nid\n" + _member("model.onnx"), "belong to no file"),
+        (_shifted(b"#!/bin/sh\nid\n", _member("model.onnx")), "belong to no file"),
+        (_member("model.onnx") + b"trailer", "belong to no file"),
+        (_commented(b"<script>"), "belong to no file"),
+        (_member("model.onnx", comment=b"MZ"), "belong to no file"),
+        (_with_gap(), "belong to no file"),
     ],
 )
 def test_an_archive_that_is_not_a_bundles_is_refused(raw: bytes, told: str, tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest date in a ZIP
 _MODE: Final = (stat.S_IFREG | 0o644) << 16
 _UNIX: Final = 3
 _FLAGS: Final = 0x800  # names are UTF-8; all other flags mean encryption or patches
+_LOCAL: Final = struct.Struct("<4s22sHH")  # a member's head, up to the lengths of name and extra
+_LOCAL_MAGIC: Final = b"PK\x03\x04"
+_CENTRAL_BYTES: Final = 46  # a member's entry in the index, without its name
+_END_BYTES: Final = 22  # the end of the index
+_MORE: Final = "holds bytes that belong to no file of it"
 # The exceptions of zipfile on invalid data.
 _UNREADABLE: Final = (
     zipfile.BadZipFile,
@@ -75,12 +80,13 @@ def unpack(file: Path, folder: Path) -> Manifest:
     """Write the bundle in an archive to `folder`; it is as untrusted as any other bundle.
 
     ModelError unless the archive has only plain files of a bundle, each within its size limit and
-    none twice; `folder` is unchanged then.
+    none twice, and nothing beside them; `folder` is unchanged then.
     """
     with _opened(file) as stream:
         try:
             with zipfile.ZipFile(stream) as archive:
                 members = _members(archive, os.fstat(stream.fileno()).st_size)
+                _refuse_more(stream, archive)
                 manifest = parse_manifest(_content(archive, members[MANIFEST]), file / MANIFEST)
                 write_folder(folder, ((name, _content(archive, m)) for name, m in members.items()))
         except _UNREADABLE as error:
@@ -148,6 +154,26 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     if sum(info.file_size for info in infos) > size:
         raise ModelError("its files are larger than itself")
     return members
+
+
+def _refuse_more(stream: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """ModelError for bytes that belong to no member: before, between or after them, or comments.
+
+    Such a file is a bundle to us and may be a program, a picture or another archive to others.
+    """
+    infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    end = 0
+    for info in infos:
+        stream.seek(end)
+        local = _LOCAL.unpack(stream.read(_LOCAL.size))
+        if local[0] != _LOCAL_MAGIC or info.header_offset != end:
+            raise ModelError(_MORE)
+        end += _LOCAL.size + sum(local[-2:]) + info.compress_size
+    index = sum(_CENTRAL_BYTES + len(info.orig_filename.encode()) for info in infos)
+    extra = sum(len(info.extra) for info in infos)
+    size = os.fstat(stream.fileno()).st_size
+    if archive.start_dir != end or size != end + index + extra + _END_BYTES:
+        raise ModelError(_MORE)
 
 
 def _refuse_odd(name: str, info: zipfile.ZipInfo) -> None:
