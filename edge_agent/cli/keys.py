@@ -14,6 +14,7 @@ from edge_agent.cli.alarms import aligned
 from edge_agent.cli.duration import seconds
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 from edge_agent.ops.key_file import FILE_NAME, changed_keys, new_key, read_keys, read_last_uses
+from edge_agent.ops.owner import as_owner_of
 from edge_agent.ops.routes import SCOPES
 
 if TYPE_CHECKING:
@@ -87,8 +88,9 @@ def _action(
 def run(args: argparse.Namespace) -> int:
     """Change or show the file of the keys."""
     path = args.file or _file_of(args.config)
-    for line in _ACTIONS[args.action](path, args):
-        print(line)
+    with as_owner_of(path.parent):
+        lines = list(_ACTIONS[args.action](path, args))
+    print(*lines, sep="\n")
     return 0
 
 

@@ -37,6 +37,7 @@ WRITES: Final = {
     "models sign": ("{models}/mean", "--key", "{root}/plant.key"),
     "models pack": ("{root}/mean", "-o", "{models}"),
     "models keygen": ("{models}/plant",),
+    "keys": ("create", "mes", "--scope", "read", "--file", "{models}/keys.json"),
     "learn": RECORDING,
     "train": ("history", *RECORDING, "--candidates", "chart"),
     "init": ("{models}/agent.yaml", "--yes", "--url", "mqtt://127.0.0.1:9"),
