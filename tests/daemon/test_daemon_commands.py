@@ -299,7 +299,27 @@ async def test_a_command_without_the_right_is_audited(alarmed: Running) -> None:
     status = alarmed.daemon.parts.status
     [entry] = await status.audit(AuditFilter(), 10)
     assert (entry["actor"], entry["action"]) == ("127.0.0.1", "refused")
-    assert entry["detail"].startswith("denied: commands over TCP need a token")
+    assert entry["detail"].startswith("denied: command over TCP needs a key, and none is set")
+
+
+async def test_a_command_with_a_key_is_audited_under_its_name_until_it_is_revoked(
+    alarmed: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Made and revoked by the command line beside the running daemon; the audit has both."""
+    keys = ["keys", "--file", str(tmp_path / "keys.json")]
+    create = [keys[0], "create", "panel", "--scope", "command", *keys[1:]]
+    assert await asyncio.to_thread(main, create) == 0
+    bearer = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
+    url = f"{alarmed.url}/api/alarms/{ALARM}"
+    async with aiohttp.ClientSession(headers=bearer) as session:
+        assert (await session.post(f"{url}/ack", json={"by": "anna"})).status == 200
+        revoke = [keys[0], "revoke", "panel", *keys[1:]]
+        assert await asyncio.to_thread(main, revoke) == 0
+        assert (await session.post(f"{url}/unshelve", json={"by": "anna"})).status == 401
+    denied, acked = await alarmed.daemon.parts.status.audit(AuditFilter(), 2)
+    assert (acked["actor"], acked["action"]) == ("anna (key panel)", "ack")
+    assert denied["detail"].startswith("denied: the key panel was revoked")
+    assert alarmed.states() == {ALARM: "acked"}
 
 
 async def test_all_alarms_of_an_asset_are_acknowledged_over_the_bus(

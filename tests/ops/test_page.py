@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from chromium import browsing
@@ -18,10 +20,13 @@ from status_support import (
     plant_of,
     serving,
 )
+from test_key_file import add
 
 from edge_agent.config.types import Secret
+from edge_agent.ops.key_file import changed_keys
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
@@ -428,7 +433,7 @@ async def test_the_token_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.M
         await page.call("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "10.0.0.9"})
         await page.call("Page.navigate", url=f"http://127.0.0.1:{server.port}/")
         await page.until("document.getElementById('login')?.hidden === false")
-        await page.js("token.value = 'correct-horse-battery'")
+        await page.js("key.value = 'correct-horse-battery'")
         await page.js("document.querySelector('#login button').click()")
         await page.until(SHOWN)
         assert await page.js("document.getElementById('login').hidden")
@@ -452,9 +457,9 @@ async def test_commands_wait_for_the_token_and_the_rest_is_shown(tmp_path: Path)
         browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
     ):
         await page.until(SHOWN)
-        assert "Commands need the token" in await page.text("#login")
+        assert "Commands need a key" in await page.text("#login")
         assert await page.js(f'document.querySelector("{CARD} .actions").offsetParent === null')
-        await page.js(f"token.value = '{TOKEN}'")
+        await page.js(f"key.value = '{TOKEN}'")
         await page.js("document.querySelector('#login button').click()")
         await page.until(f'document.querySelector("{CARD} .actions").offsetParent !== null')
         assert await page.js("document.getElementById('login').hidden")
@@ -507,3 +512,95 @@ async def test_a_stopped_machine_and_a_vibration_zone_are_shown(tmp_path: Path) 
         title = str(await page.js("document.querySelector('.input').title"))
         assert "zone_c 4.5 mm/s: alarm" in title
         assert page.console == []
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+SIGNED_IN = "document.getElementById('session').hidden === false"
+LOGIN = "document.getElementById('login')?.hidden === false"
+ACTIONS = f'document.querySelector("{CARD} .actions").offsetParent !== null'
+FAILED = "document.getElementById('login-failure').textContent"
+
+
+@asynccontextmanager
+async def signing_in(
+    folder: Path, *scopes: str, elsewhere: bool = True
+) -> AsyncIterator[tuple[Any, Any, str, ListStatus]]:
+    """A page before which somebody stands with a key; seen from elsewhere: by a proxy's header."""
+    status, file = plant_of(50), folder / "keys.json"
+    secret = add(file, "panel-3", *scopes)[1]
+    async with serving(status, keys=file) as server, browsing(folder, "about:blank") as page:
+        await page.call("Network.enable")
+        if elsewhere:
+            await page.call("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "10.0.0.9"})
+        await page.call("Page.navigate", url=f"http://127.0.0.1:{server.port}/")
+        await page.until(LOGIN if elsewhere else SHOWN)
+        yield page, server, secret, status
+
+
+async def sign_in(page: Any, secret: str) -> None:
+    await page.js(f"key.value = '{secret}'")
+    await page.js("document.querySelector('#login button').click()")
+
+
+async def test_a_key_signs_in_commands_under_its_name_and_signs_out(tmp_path: Path) -> None:
+    """From elsewhere nothing is shown before and after it; it is in no address."""
+    async with signing_in(tmp_path, "command") as (page, _, secret, status):
+        assert not await page.js(SHOWN)
+        await sign_in(page, secret)
+        await page.until(SIGNED_IN)
+        await page.until(SHOWN)
+        assert await page.text("#session-name") == "Signed in: panel-3 (command, read)"
+        assert await page.js("document.getElementById('login').hidden")
+        assert await page.js(ACTIONS)
+        assert await page.js("document.getElementById('key').value") == ""
+        assert secret not in str(await page.js("location.href + document.cookie"))
+        assert await page.js("localStorage.length") == 0
+        await page.js("operator.value = 'Lena'")
+        await page.js(f'document.querySelector("{CARD} .actions button").click()')
+        await page.until(f'document.querySelector("{CARD} .actions button").hidden')
+        assert status.commands == [("ack", "P-042.model", "Lena (key panel-3)", None)]
+        await page.js("document.getElementById('sign-out').click()")
+        await page.until(LOGIN)
+        assert await page.js("document.querySelector('main').offsetParent === null")
+        assert await page.js("sessionStorage.length") == 0
+        assert not await page.js(SIGNED_IN)
+        assert [one for one in page.console if "401" not in one] == []
+
+
+async def test_a_key_to_read_sees_all_and_no_buttons(tmp_path: Path) -> None:
+    async with signing_in(tmp_path, "read") as (page, _, secret, _):
+        await sign_in(page, secret)
+        await page.until(SHOWN)
+        await page.until(SIGNED_IN)
+        assert "panel-3 (read)" in await page.text("#session-name")
+        assert not await page.js(ACTIONS)
+        assert await page.js("document.getElementById('acknowledge').offsetParent === null")
+        assert await page.js("document.getElementById('login').hidden")
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_wrong_key_is_said_and_not_kept(tmp_path: Path, *, elsewhere: bool) -> None:
+    """Also one without the right to read; on the gateway the page goes on without any."""
+    async with signing_in(tmp_path, "infer", elsewhere=elsewhere) as (page, _, secret, _):
+        await sign_in(page, secret[:-1])
+        await page.until(f"{FAILED}.includes('cut or mistyped')")
+        if elsewhere:
+            await sign_in(page, secret)
+            await page.until(f"{FAILED}.includes('no scope')")
+        assert await page.js("sessionStorage.length") == 0
+        assert await page.js(LOGIN)
+        assert bool(await page.js(SHOWN)) == (not elsewhere)
+
+
+async def test_a_key_that_is_revoked_ends_the_session(tmp_path: Path) -> None:
+    """With the reason, and nothing is shown any more."""
+    async with signing_in(tmp_path, "command") as (page, server, secret, _):
+        await sign_in(page, secret)
+        await page.until(SIGNED_IN)
+        with changed_keys(server.keys.path) as keys:
+            keys |= {one.id: replace(one, revoked_ms=0) for one in keys.values()}
+        await page.until(LOGIN)
+        await page.until(f"{FAILED}.includes('panel-3 was revoked')")
+        assert await page.js("document.querySelector('main').offsetParent === null")
+        assert await page.js("sessionStorage.length") == 0

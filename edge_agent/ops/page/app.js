@@ -3,6 +3,7 @@
 import { PARKED, TO_ACK, alarmCard } from "/static/alarms.js";
 import { assetRow } from "/static/assets.js";
 import { Keyed, clock, duration, setClock, text } from "/static/dom.js";
+import { beginSession, headers, isRefused, lock, showAccess } from "/static/session.js";
 import { figure, learningLine, modelLine, sinkLine, sourceLine, troubleLine } from "/static/side.js";
 import { language, t } from "/static/strings.js";
 
@@ -30,19 +31,15 @@ let rows = PAGE_ROWS;
 let delay = EVERY_MS;
 let timer = 0;
 let lastAnswer = Date.now();
-let isLocked = false; // nothing is shown without the token
+let isLocked = false; // nothing is shown without a key
 let asking = 0; // the newest question; answers to older ones come too late
-
-function headers(more = {}) {
-  const token = sessionStorage.getItem("token");
-  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
-}
 
 async function ask(path) {
   const signal = AbortSignal.timeout(ANSWER_MS);
-  const answer = await fetch(path, { headers: headers(), signal, cache: "no-store" });
-  isLocked = answer.status === 401;
-  if (isLocked) askForToken("token_needed");
+  const sent = headers();
+  const answer = await fetch(path, { headers: sent, signal, cache: "no-store" });
+  isLocked = await isRefused(answer, sent);
+  if (isLocked) lock();
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   setClock(answer.headers.get("Date"));
   return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
@@ -83,7 +80,7 @@ function show(summary, alarms, assets) {
   text(byId("gateway"), summary.gateway);
   text(byId("place"), [summary.path, `edge-agent ${summary.version}`].filter(Boolean).join(" · "));
   showTitle(summary.gateway, alarms.total);
-  showAccess(summary.commands);
+  showAccess(summary);
   showFigures(summary, alarms);
   showAlarms(alarms);
   lists.assets.update(assets.body, (row) => row.id);
@@ -92,27 +89,6 @@ function show(summary, alarms, assets) {
   byId("more").hidden = part.part >= part.all;
   byId("no-assets").hidden = part.all > 0;
   showSide(summary);
-}
-
-function askForToken(why) {
-  text(byId("login-label"), t(why));
-  byId("login").hidden = false;
-}
-
-/** What this client may command: the gateway says it with each summary. */
-function showAccess(commands) {
-  if (commands === "token") askForToken("commands_need_token");
-  else byId("login").hidden = true;
-  byId("access").hidden = commands !== "off";
-  document.body.classList.toggle("read-only", commands !== "allowed");
-}
-
-/** A token after # of the address, which a browser never sends; it is kept until the tab is closed. */
-function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (!given) return;
-  sessionStorage.setItem("token", given);
-  history.replaceState(null, "", location.pathname);
 }
 
 function showTitle(gateway, alarms) {
@@ -199,13 +175,14 @@ async function post(path, body, onAnswer = undefined) {
     return t("name_needed");
   }
   try {
+    const sent = headers({ "Content-Type": "application/json" });
     const answer = await fetch(path, {
       method: "POST",
-      headers: headers({ "Content-Type": "application/json" }),
+      headers: sent,
       body: JSON.stringify({ by, ...body }),
       signal: AbortSignal.timeout(ANSWER_MS),
     });
-    if (answer.status === 401) askForToken("commands_need_token");
+    await isRefused(answer, sent);
     if (answer.ok) {
       byId("comment").value = ""; // it was about these alarms
       onAnswer?.(await answer.json());
@@ -221,7 +198,7 @@ async function post(path, body, onAnswer = undefined) {
 }
 
 function begin() {
-  takeToken();
+  beginSession(poll);
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) text(node, t(node.dataset.text));
   byId("search").placeholder = t("search");
@@ -233,11 +210,6 @@ function begin() {
   byId("acknowledge").onsubmit = acknowledgeAll;
   byId("search").oninput = () => { rows = PAGE_ROWS; poll(); };
   byId("more").onclick = () => { rows += PAGE_ROWS; poll(); };
-  byId("login").onsubmit = (event) => {
-    event.preventDefault();
-    sessionStorage.setItem("token", byId("token").value.trim());
-    poll();
-  };
   document.onvisibilitychange = () => (document.hidden ? clearTimeout(timer) : poll());
   poll();
 }
