@@ -119,8 +119,9 @@ class Conditions(Table):
             self._record_changes(number, self.instances[number].advance(now_us))
 
     def _change(self, mine: Points) -> None:
-        self._signals.last_us[mine.number] = mine.time_us
-        self._signals.known[mine.number] = ~np.isnan(mine.value)
+        known = ~np.isnan(mine.value)  # a silence ends with what comes late
+        self._signals.last_us[mine.number[known]] = mine.time_us[known]
+        self._signals.known[mine.number] = known
         quiet = (mine.value >= self._signals.low[mine.number]) & (
             mine.value < self._signals.high[mine.number]
         )

@@ -118,7 +118,8 @@ class Limits(Table):
         chosen = ~quiet
         for point in touched:
             chosen |= number == point
-        self._points.last_us[number] = mine.time_us
+        known = ~np.isnan(value)  # a silence ends with what comes late
+        self._points.last_us[number[known]] = mine.time_us[known]
         if not chosen.any():
             self._points.value[number] = value
             return []

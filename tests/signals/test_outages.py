@@ -208,16 +208,18 @@ class Plant(Live):
         seconds: int = 120,
         away: tuple[int, int] = (0, 0),
         unnoticed: int = 0,
+        is_told: bool = True,
     ) -> None:
         """A value a second of each input; away: from when to when the link is down.
 
-        unnoticed: for how long the link is already back before it is known to be.
+        unnoticed: for how long the link is already back before it is known to be. is_told: False
+        for a device that stores its values while our own link is up.
         """
         waiting: list[Columns] = []
         for second in range(seconds):
             now = columns([0, 1], [(BEGIN_S + second) * S] * 2, [values(second)] * 2)
             down = away[0] <= second < away[1]
-            if away[1] and second in {away[0], away[1] + unnoticed}:
+            if is_told and away[1] and second in {away[0], away[1] + unnoticed}:
                 lost = {"bus"} if down else set()
                 self.pipeline.follow_links(lost, {"bus"}, {"bus"}, float(second))
             if away[0] - 3 <= second < away[1] and away[1]:  # 3 s until it is noticed
@@ -265,6 +267,18 @@ def test_a_fault_within_an_outage_is_told_late(away: tuple[int, int]) -> None:
     for name in (MEAN, "flow.high"):
         assert usual.changes(name), usual.transitions
         assert late.changes(name) == usual.changes(name)
+
+
+@pytest.mark.parametrize("away", [(45, 60), (45, 90)])
+def test_what_a_device_has_stored_is_told_late(away: tuple[int, int]) -> None:
+    """No link of ours was down; after 30 s the signals are stale, and then their values come."""
+    usual, late = Plant(), Plant()
+    usual.run(spell)
+    late.run(spell, away=away, is_told=False)
+    for name in (MEAN, "flow.high"):
+        assert late.changes(name) == usual.changes(name)
+    raised = next(t for t in late.transitions if t.alarm.alarm_id.endswith(MEAN))
+    assert sent(raised)["window"]["replayed"] is True
 
 
 @pytest.mark.parametrize("unnoticed", [0, 2])
