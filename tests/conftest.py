@@ -13,7 +13,7 @@ from workers import OneFileOneWorker, work_of
 from edge_agent.clock import FakeClock
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import ListIntake, Mosquitto, find_free_port, find_mosquitto
-from scripts.rigs import find_data, find_node_modules
+from scripts.rigs import find_clients_python, find_data, find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +100,15 @@ def node_modules() -> Path:
     place = find_node_modules()
     if place is None:
         pytest.skip("node-opcua is not installed: ./scripts/test installs it where it may")
+    return place
+
+
+@pytest.fixture(scope="session")
+def clients_python() -> Path:
+    """A Python with foreign clients (requirements/clients.txt); skips where it is not installed."""
+    place = find_clients_python()
+    if place is None:
+        pytest.skip("no foreign clients: ./scripts/test installs them where it may")
     return place
 
 

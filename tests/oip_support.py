@@ -16,7 +16,7 @@ from edge_agent.config.types import Duration, Secret, Size
 from edge_agent.models import VerifiedBundles
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service.oip import oip_routes
+from edge_agent.service.oip import Oip
 from edge_agent.service.openapi import with_document
 from edge_agent.service.served_models import ServedModels
 
@@ -66,11 +66,15 @@ async def served(
 
 @asynccontextmanager
 async def serving(
-    folder: Path, more: Sequence[Route] = (), *, has_token: bool = False, **changes: Any
+    folder: Path,
+    more: Sequence[Route] = (),
+    *,
+    has_token: bool = False,
+    **changes: Any,
 ) -> AsyncIterator[Served]:
     """The same behind a server on a free port of the loopback."""
     async with served(folder, **changes) as made:
-        routes = with_document([*more, *oip_routes(made.models, made.metrics)])
+        routes = with_document([*more, *Oip(made.models, made.metrics).routes()])
         secret = Secret(env="EDGE_AGENT_TEST_TOKEN") if has_token else None
         server = HttpServer(Http(port=0, token=secret), routes, made.clock)
         await server.start()

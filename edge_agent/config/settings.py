@@ -91,6 +91,7 @@ class Inference:
     idle: Duration = Duration(600)  # unused for this long: it leaves memory
     queue: Annotated[int, Between(1, 10_000)] = 64  # waiting requests of a model; more: 429
     deadline: Annotated[Duration, Between(0.01, 60)] = Duration(5)  # of a request; then 504
+    grpc_port: Annotated[int, Between(0, 65535)] = 0  # 0: no gRPC; on the address of `http.host`
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
 from edge_agent.daemon.verified_models import VerifiedModels
 from edge_agent.delivery import Publisher
+from edge_agent.errors import ConfigError
 from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.key_file import FILE_NAME
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.messages import Fault
-    from edge_agent.ops.routes import Route
+    from edge_agent.service.oip import Oip
+    from edge_agent.service.oip_grpc import GrpcServer
     from edge_agent.service.served_models import ServedModels
 
 
@@ -63,6 +65,7 @@ class Parts:
 
     http: HttpServer
     served: ServedModels | None = None
+    grpc: GrpcServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
@@ -174,7 +177,7 @@ class Parts:
             self.publisher.health.faults,
             LogHealth(metrics, clock).faults,
             self.reloader.faults,
-            lambda: self.http.faults(),  # noqa: PLW0108 (made below)
+            lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             *_faults_of_runtime(runtime, clock),
         )
         periodic_work = (
@@ -207,13 +210,15 @@ class Parts:
         )
         self.questions = Questions(self.runtime, self.status)
         routes = [*status_routes(self.status, self.metrics), *ask_routes(self.questions)]
-        if config.inference.enabled:
-            routes += self._build_inference()
+        oip = self._build_inference() if config.inference.enabled else None
+        routes += [] if oip is None else oip.routes()
         keys = config.store.path.with_name(FILE_NAME)
         self.http = HttpServer(config.http, with_document(routes), self.clock, keys)
         self.http.guard.on_denied = self.commands.deny_over_http
+        if oip is not None and config.inference.grpc_port:
+            self.grpc = _grpc_server(oip, self.http, config)
 
-    def _build_inference(self) -> list[Route]:
+    def _build_inference(self) -> Oip:
         """The models for other programs. A gateway without them does not import their modules."""
         from edge_agent.service import oip, served_models  # noqa: PLC0415
 
@@ -224,7 +229,19 @@ class Parts:
             self.loop.turning.locked,
             self.clock,
         )
-        return oip.oip_routes(self.served, self.metrics)
+        return oip.Oip(self.served, self.metrics)
+
+
+def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:
+    """The same models by gRPC; ConfigError if the extra is not installed."""
+    try:
+        from edge_agent.service import oip_grpc  # noqa: PLC0415
+    except ImportError as error:
+        hint = "pip install 'edge-agent-pdm[grpc]', or set it to 0"
+        where = "inference.grpc_port"
+        raise ConfigError("grpcio is not installed", where=where, hint=hint) from error
+    port = config.inference.grpc_port
+    return oip_grpc.GrpcServer(oip, http.guard.access, config.http.host, port)
 
 
 def _faults_of_runtime(

@@ -144,6 +144,8 @@ class Daemon:
         }
         if parts.served is not None:
             jobs["served models"] = repeat("served models", TEND_EVERY_S, parts.served.tend)
+        if parts.grpc is not None:
+            jobs["grpc"] = repeat("grpc", TEND_EVERY_S, parts.grpc.start, first_s=0.0)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
             await self._stop.wait()
@@ -171,6 +173,8 @@ class Daemon:
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.save(at_once=True))
         await guard("stop", parts.http.stop())
+        if parts.grpc is not None:
+            await guard("stop", parts.grpc.stop())
         if parts.served is not None:
             await guard("stop", parts.served.stop())
         await parts.publisher.stop(deadline_s)

@@ -3,4 +3,14 @@
 Its modules are imported by name: `http` imports aiohttp, which `check` or `models` do not need.
 """
 
-__all__ = ["http", "key_file", "local_socket", "logs", "metrics", "notify", "owner", "routes"]
+__all__ = [
+    "access",
+    "http",
+    "key_file",
+    "local_socket",
+    "logs",
+    "metrics",
+    "notify",
+    "owner",
+    "routes",
+]

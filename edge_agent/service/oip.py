@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -39,9 +40,9 @@ from edge_agent.service.oip_tensors import (
 from edge_agent.service.served_models import READY, BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from edge_agent.models import Manifest
+    from edge_agent.models import Manifest, Signature, Tensors
     from edge_agent.ops.metrics import Metrics
     from edge_agent.ops.routes import Request
     from edge_agent.service.admission import ModelQueue
@@ -65,9 +66,8 @@ _BINARY: Final = "application/octet-stream"
 _PLATFORM: Final = "onnxruntime_onnx"
 
 
-def oip_routes(models: ServedModels, metrics: Metrics) -> list[Route]:
+def _routes_of(api: Oip) -> list[Route]:
     """The table of the protocol."""
-    api = _Oip(models, metrics)
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     rows = [
@@ -121,12 +121,16 @@ def _post(
     )
 
 
-class _Oip:
-    """The handlers."""
+class Oip:
+    """The handlers; each takes the name of a model, and perhaps a version, from `parts`."""
 
     def __init__(self, models: ServedModels, metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """The table of the protocol."""
+        return _routes_of(self)
 
     # -- the server ---------------------------------------------------------------------------
 
@@ -189,10 +193,22 @@ class _Oip:
 
     async def infer(self, request: Request) -> Response:
         """Answer with the outputs of a model."""
-        parts = request.parts
+        manifest, asked, found = await self.run(request.parts, partial(_asked, request))
+        body, header_bytes = write_answer(
+            answer_head(manifest, asked), found, asked.wanted, manifest.classes
+        )
+        if header_bytes is None:
+            return Response(body)
+        return Response(body, _BINARY, headers={_HEADER_BYTES: str(header_bytes)})
+
+    async def run(
+        self, parts: Mapping[str, str], read: Callable[[Signature], Awaitable[InferRequest]]
+    ) -> tuple[Manifest, InferRequest, Tensors]:
+        """The outputs of a model for what `read` makes of a request; Refusal says why not."""
         try:
             queue = await self._refusing(self._models.queue(parts["model"], parts.get("version")))
-            asked = await self._asked(request, queue)
+            manifest = queue.model.manifest
+            asked = await read(signature_of(manifest))
             found = await self._refusing(queue.infer(asked.feeds, asked.rows))
         except RequestError as error:
             self._count("refused")
@@ -201,24 +217,7 @@ class _Oip:
             self._count("unknown")
             raise
         self._count("answered")
-        manifest = queue.model.manifest
-        body, header_bytes = write_answer(
-            _answer_head(manifest, asked), found, asked.wanted, manifest.classes
-        )
-        if header_bytes is None:
-            return Response(body)
-        return Response(body, _BINARY, headers={_HEADER_BYTES: str(header_bytes)})
-
-    async def _asked(self, request: Request, queue: ModelQueue) -> InferRequest:
-        body, header_bytes = request.body, _header_bytes(request)
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
-        is_small = len(body) <= _INLINE or header_bytes is not None
-        signature = signature_of(queue.model.manifest)
-        if encoding == "identity" and is_small:
-            return read_request(body, header_bytes, signature)
-        return await asyncio.to_thread(
-            lambda: read_request(_plain(body, encoding), header_bytes, signature)
-        )
+        return manifest, asked, found
 
     async def _refusing(self, work: Awaitable[Any]) -> Any:  # noqa: ANN401 (what `work` returns)
         """The result of `work`, or the refusal for why there is none."""
@@ -353,7 +352,8 @@ def statistics_of(queue: ModelQueue) -> dict[str, Any]:
     }
 
 
-def _answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
+def answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
+    """What an answer begins with."""
     head: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
     if asked.id:
         head["id"] = asked.id
@@ -363,6 +363,18 @@ def _answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
 
 
 # -- bodies ---------------------------------------------------------------------------------------
+
+
+async def _asked(request: Request, signature: Signature) -> InferRequest:
+    """Read a request; a long JSON in another thread."""
+    body, header_bytes = request.body, _header_bytes(request)
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    is_small = len(body) <= _INLINE or header_bytes is not None
+    if encoding == "identity" and is_small:
+        return read_request(body, header_bytes, signature)
+    return await asyncio.to_thread(
+        lambda: read_request(_plain(body, encoding), header_bytes, signature)
+    )
 
 
 def _header_bytes(request: Request) -> int | None:

@@ -67,7 +67,16 @@ def read_request(body: bytes, header_bytes: int | None, signature: Signature) ->
 
     header_bytes: length of the JSON at the start of the body; None if all of it is JSON.
     """
-    head, numbers, raw = _split(body, header_bytes)
+    return read_parts(*_split(body, header_bytes), signature)
+
+
+def read_parts(
+    head: Mapping[str, Any], numbers: Mapping[str, bytes], raw: memoryview, signature: Signature
+) -> InferRequest:
+    """Read a request of which the JSON is read already.
+
+    numbers: text of lists, by the marks in their place; raw: the binary tensors.
+    """
     inputs = _list(head, "inputs")
     feeds, at = {}, 0
     for each in inputs:
@@ -299,13 +308,10 @@ def write_answer(
     """
     rows, raw = [], []
     for one in wanted:
-        array = found[one.name]
-        datatype = DATATYPES[str(array.dtype)]
-        if one.classes:
-            array, datatype = _classified(array, one.classes, labels), "BYTES"
+        array, datatype = shown(found[one.name], one, labels)
         row: dict[str, Any] = {"name": one.name, "datatype": datatype, "shape": list(array.shape)}
         if one.is_binary:
-            data = _bytes_of(array)
+            data = bytes_of(array)
             raw.append(data)
             row["parameters"] = {"binary_data_size": len(data)}
         else:
@@ -314,6 +320,15 @@ def write_answer(
         rows.append(row)
     text = orjson.dumps({**head, "outputs": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([text, *raw]), len(text)) if raw else (text, None)
+
+
+def shown(
+    array: NDArray[Any], wanted: WantedOutput, labels: Sequence[str]
+) -> tuple[NDArray[Any], str]:
+    """An output as it was asked for, and its datatype."""
+    if wanted.classes:
+        return _classified(array, wanted.classes, labels), "BYTES"
+    return array, DATATYPES[str(array.dtype)]
 
 
 def _classified(array: NDArray[Any], most: int, labels: Sequence[str]) -> NDArray[Any]:
@@ -332,7 +347,7 @@ def _class_text(value: float, index: int, labels: Sequence[str]) -> str:
     return f"{value:.6f}:{index}{label}"
 
 
-def _bytes_of(array: NDArray[Any]) -> bytes:
+def bytes_of(array: NDArray[Any]) -> bytes:
     """The bytes of a tensor: little-endian numbers, or texts each after its length."""
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).tobytes()

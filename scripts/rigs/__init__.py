@@ -28,3 +28,10 @@ def find_node_modules() -> Path | None:
     places = [Path(named)] if named else []
     places += [_CACHE / name / "node" / "node_modules" for name in ("edge-agent", "plant-peers")]
     return next((place for place in places if (place / "node-opcua").is_dir()), None)
+
+
+def find_clients_python() -> Path | None:
+    """The Python of requirements/clients.txt; None if it is not installed (scripts/test)."""
+    named = os.environ.get("EDGE_AGENT_CLIENTS_PYTHON")
+    place = Path(named) if named else _CACHE / "edge-agent" / "clients" / "bin" / "python"
+    return place if place.is_file() else None
