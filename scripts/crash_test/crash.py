@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sqlite3
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTLE_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 30.0
 LAST_LIFE_S = 8.0
 CALM_S = 5.0  # the end: no new message for this long
 # mosquitto saves its file periodically; a kill loses what it confirmed after the last save.
@@ -159,7 +161,10 @@ def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
     outages = [moments.uniform(0.0, 3.0) for _ in range(plan.broker_kills)]
     killer = threading.Thread(target=_kill_broker, args=(broker, waits, outages))
     killer.start()
-    for life, pause in zip(lives, pauses, strict=True):
+    for number, (life, pause) in enumerate(zip(lives, pauses, strict=True)):
+        if number % 2:  # each second life begins when it is ready, however slow the machine is
+            with contextlib.suppress(TimeoutError):
+                wait_until(daemon.is_ready, READY_TIMEOUT_S)
         time.sleep(life)
         daemon.kill()
         time.sleep(pause)

@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_agent.testing import DaemonProcess, Mosquitto, find_free_port
+from edge_agent.testing import DaemonProcess, Mosquitto, find_free_port, mean_bundle
 from scripts.pipeline_bench.site import make_baseline
 
 if TYPE_CHECKING:
@@ -52,12 +52,17 @@ def broker_of(folder: Path) -> Mosquitto:
     return Mosquitto(folder, BROKER)
 
 
-def write_config(folder: Path, port: int, assets: int, **tuning: object) -> Path:
-    """A config of this plant with a learned model for every asset."""
-    make_baseline(folder / "models" / "bench", assets, hop=16, length=64, step_s=0.1)
+def write_config(
+    folder: Path, port: int, assets: int, *, is_learned: bool = False, **tuning: object
+) -> Path:
+    """A config of this plant with a model for all assets; to learn a baseline takes a while."""
+    bundle, modelled = folder / "models" / "bench", [f"s{number}" for number in range(8)]
+    if is_learned:
+        make_baseline(bundle, assets, hop=16, length=64, step_s=0.1)
+    else:
+        mean_bundle(bundle, modelled, length=16, step_s=0.1, threshold=1e6)
     signals: dict[str, dict[str, object]] = {f"s{number}": {} for number in range(SIGNALS)}
     signals[WATCHED] = {"valid": [0, 100]}
-    inputs = {f"s{number}": f"s{number}" for number in range(8)}
     topic = {"topic": "plant/{asset}", "qos": 0, "payload": {"time": "ts"}}
     url = f"mqtt://127.0.0.1:{port}"
     config = {
@@ -73,7 +78,7 @@ def write_config(folder: Path, port: int, assets: int, **tuning: object) -> Path
             "machine": {
                 "signals": signals,
                 "quality_alarm": {"on_delay": "0s", "off_delay": "0s"},
-                "models": [{"bundle": "bench", "inputs": inputs}],
+                "models": [{"bundle": "bench", "inputs": {name: name for name in modelled}}],
             }
         },
         "assets": {name_of(number): {"template": "machine"} for number in range(assets)},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LONG: Final = Plan(daemon_kills=100, broker_kills=20, pairs=40)
 QUICK: Final = Plan(daemon_kills=5, broker_kills=3, seed=5)
-CONTROL: Final = Plan(daemon_kills=8, broker_kills=8, seed=5, pairs=20)
+CONTROL: Final = Plan(daemon_kills=10, broker_kills=16, seed=5, pairs=20)
 
 
 class KilledDaemon(PatchedDaemon, Daemon):

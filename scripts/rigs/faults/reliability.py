@@ -15,6 +15,7 @@ from scripts.rigs.faults.promises import (
     Control,
     Promise,
 )
+from scripts.rigs.faults.rate import rate
 from scripts.rigs.faults.soak import soak
 
 _SINK: Final = "integration/test_mqtt_sink.py::test_"
@@ -149,7 +150,9 @@ RELIABILITY: Final = (
         9,
         "rate",
         "ten times the rate for 60 s: memory is bounded, drops are counted, alarms go out",
-        unmeasured=_LATER,
+        rig=rate,
+        control=Control("an intake without a bound"),
+        needs=(MOSQUITTO,),
     ),
     Promise(
         10,

@@ -157,7 +157,7 @@ def _start(folder: Path, patches: Sequence[str], stack: ExitStack) -> Site:
     broker = broker_of(folder)
     broker.start()
     stack.callback(broker.stop)
-    config = write_config(folder, broker.port, SHAPE.assets)
+    config = write_config(folder, broker.port, SHAPE.assets, is_learned=True)
     tasks = folder / "tasks"
     tasks.write_text("0")
     daemon = PatchedDaemon(config, patches, **{TASKS_FILE: str(tasks)})

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli import main
 from edge_agent.daemon import Daemon
+from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.delivery import republish
 from edge_agent.store import Store, schema
+from edge_agent.values import BoundedIntake
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Coroutine
 
+SLOW_VALUES_S: Final = 4000.0
 TASKS_FILE: Final = "EDGE_AGENT_FAULTS_TASKS"
 
 
@@ -49,6 +52,28 @@ def forgotten_messages() -> None:
 
     Store.open = then_forget  # type: ignore[method-assign]
     republish.recent_events = lambda store, lost: []  # noqa: ARG005 (as the original is called)
+
+
+def slow_pipeline() -> None:
+    """A machine that is slower than its sources."""
+    process = PipelineLoop._process_chunk  # noqa: SLF001 (where values enter the pipeline)
+
+    async def then_slowly(loop: PipelineLoop, runtime: Any, values: Any, *rest: Any) -> None:  # noqa: ANN401
+        await asyncio.sleep(values.signal.size / SLOW_VALUES_S)
+        await process(loop, runtime, values, *rest)
+
+    PipelineLoop._process_chunk = then_slowly  # type: ignore[method-assign, assignment]  # noqa: SLF001
+
+
+def unbounded_intake() -> None:
+    """Sources never wait, and nothing is dropped."""
+    make = BoundedIntake.__init__
+
+    def without_bound(intake: BoundedIntake, _capacity: int, *rest: Any) -> None:  # noqa: ANN401
+        make(intake, 10**9, *rest)
+
+    BoundedIntake.__init__ = without_bound  # type: ignore[method-assign, assignment]
+    BoundedIntake.backpressured = lambda self: False  # type: ignore[method-assign] # noqa: ARG005
 
 
 def count_tasks() -> None:
