@@ -80,6 +80,7 @@ class OpcUaSourceConfig:
     stall_after: Annotated[Duration, Between(1, 600)] | None = None  # default: three keepalives
     session_timeout: Annotated[Duration, Between(10, 3600)] = Duration(60)
     node_retry: Annotated[Duration, Between(1, 86_400)] = Duration(300)  # of refused nodes
+    history: bool = True  # after an outage: read what the server has stored meanwhile
     time: TimeOf = TimeOf.AUTO  # which clock is used: source, server, arrival, auto
     timezone: str = "UTC"  # of a server that reports its local time
 
@@ -87,6 +88,11 @@ class OpcUaSourceConfig:
     def traits(self) -> SourceTraits:
         """While the subscription is alive, a node without reports is unchanged."""
         return SourceTraits(reports_changes=True, time_of=self.time)
+
+    @property
+    def reads_history(self) -> bool:
+        """True if stored values can be used: those that count by their arrival cannot."""
+        return self.history and self.time is not TimeOf.ARRIVAL
 
     @property
     def is_secure(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from asyncua import ua
@@ -21,6 +22,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.endpoints import host_and_port, load_pair, offer, secure, with_port
 from edge_agent.sources.opcua.explain import TRUST_US, explained, is_policy, status_name
+from edge_agent.sources.opcua.read import to_us
 from edge_agent.sources.opcua.trust import ended_text, split_chain, subject
 from edge_agent.transport import RefusedError
 
@@ -35,17 +37,27 @@ _RENEW_AT: Final = 0.75  # Part 4, 5.6.2: of the token's life
 _MAX_ITEMS_PER_CALL: Final = (
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
 )
+_MAX_HISTORY_NODES: Final = (
+    ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData
+)
+_STARTED: Final = ObjectIds.Server_ServerStatus_StartTime
 _MAX_NAMESPACES: Final = 65_536
 
 
 @dataclass(slots=True)
 class Connection:
-    """An activated session. max_items: monitored items per call, 0 if the server has no limit."""
+    """An activated session.
+
+    max_items: monitored items per call; max_history_nodes: nodes in one HistoryRead; each 0 if the
+    server has no limit. started_us: when the server was started, 0 if it does not say.
+    """
 
     client: Client
     where: str
     namespaces: list[str]
     max_items: int
+    max_history_nodes: int = 0
+    started_us: int = 0
 
     async def keep_open(self) -> None:
         """Renew the channel's token before it expires, forever."""
@@ -190,17 +202,19 @@ def _check_password(client: Client, config: OpcUaSourceConfig) -> None:
 
 
 async def _read_server(client: Client, where: str) -> Connection:
-    nodes = [
-        ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray)),
-        ua.NodeId(ua.Int32(_MAX_ITEMS_PER_CALL)),
-    ]
+    ids = (ObjectIds.Server_NamespaceArray, _MAX_ITEMS_PER_CALL, _MAX_HISTORY_NODES, _STARTED)
+    nodes = [ua.NodeId(ua.Int32(one)) for one in ids]
     session = client.uaclient.session
     answers = await session.read_attributes(nodes, AttributeIds.Value)
-    namespaces, limit = (answer.Value.Value if answer.Value else None for answer in answers)
+    namespaces, items, history, started = (
+        answer.Value.Value if answer.Value else None for answer in answers
+    )
     names = namespaces if isinstance(namespaces, list) else []
     return Connection(
         client,
         where,
         [str(name) for name in names[:_MAX_NAMESPACES]],
-        limit if isinstance(limit, int) else 0,
+        items if isinstance(items, int) else 0,
+        history if isinstance(history, int) else 0,
+        to_us(started) if isinstance(started, datetime) else 0,
     )

@@ -60,8 +60,8 @@ _STRING: Final = 12
 _LOCALIZED_TEXT: Final = 21
 _TEXTS: Final = frozenset({_STRING, _LOCALIZED_TEXT})
 _MAX_TEXT_BYTES: Final = 256
-_FIRST_ITEM: Final = 4  # after the count
-_MASK_AT: Final = 4  # after the client handle
+FIRST_ITEM: Final = 4  # after the count
+MASK_AT: Final = 4  # after the client handle
 _HAS_VALUE: Final = 0x01
 # Part 6, table 26: the optional fields of a DataValue after its Variant, in their order.
 _TAIL: Final = (
@@ -82,9 +82,9 @@ def decode_publish_response(data: bytes) -> Notification:
 
 
 def _decode(data: bytes) -> Notification:
-    if _id_at(data, 0) != _PUBLISH_RESPONSE:
+    if standard_id(data, 0) != _PUBLISH_RESPONSE:
         raise DecodeError("malformed", "the answer to a publish request is something else")
-    at = _skip_response_header(data, skip_node_id(data, 0))
+    at = skip_response_header(data, skip_node_id(data, 0))
     subscription, available = _HEAD.unpack_from(data, at)
     at = skip_bytes(data, at + _HEAD.size, 4 * max(0, available))
     more, sequence, _published, count = _MESSAGE.unpack_from(data, at)
@@ -95,12 +95,13 @@ def _decode(data: bytes) -> Notification:
     return result
 
 
-def _skip_response_header(data: bytes, at: int) -> int:
+def skip_response_header(data: bytes, at: int) -> int:
+    """A ResponseHeader; returns the position after it."""
     at = skip_diagnostic_info(data, skip_bytes(data, at, 16))
     return skip_extension_object(data, skip_array(data, at, skip_string, 0))
 
 
-def _id_at(data: bytes, at: int) -> int:
+def standard_id(data: bytes, at: int) -> int:
     """The number of a standard encoding; 0 if it is not one."""
     encoding, namespace, number = _FOUR_BYTE_ID.unpack_from(data, at)
     return int(number) if encoding == 1 and namespace == 0 else 0
@@ -108,7 +109,7 @@ def _id_at(data: bytes, at: int) -> int:
 
 def _extension_objects(data: bytes, at: int, count: int) -> Iterator[tuple[int, bytes]]:
     for _ in range(count):
-        kind = _id_at(data, at)
+        kind = standard_id(data, at)
         body_at = skip_node_id(data, at) + 1
         at = skip_extension_object(data, at)
         if data[body_at - 1]:
@@ -117,18 +118,19 @@ def _extension_objects(data: bytes, at: int, count: int) -> Iterator[tuple[int, 
 
 def _read_notification(kind: int, body: bytes, result: Notification) -> None:
     if kind == _DATA_CHANGE:
-        _read_items(body, result)
+        read_items(body, result)
     elif kind == _STATUS_CHANGE:
         result.ended = int.from_bytes(body[:4], "little")
 
 
-def _read_items(body: bytes, result: Notification) -> None:
+def read_items(body: bytes, result: Notification) -> None:
+    """Read the MonitoredItemNotifications of an array into `result`."""
     n = read_length(body, 0)
     if n == 0:
         return
     uniform = _uniform_items(body, n)
     if uniform is not None:
-        result.rows.append(_rows(uniform, _key_at(body, _FIRST_ITEM)))
+        result.rows.append(_rows(uniform, key_at(body, FIRST_ITEM)))
     else:
         _walk(body, n, result)
 
@@ -139,10 +141,10 @@ def _uniform_items(body: bytes, n: int) -> NDArray[np.void] | None:
     If the second begins at the end of the first's layout and has that layout itself, so does the
     third, and so on: comparing all keys proves all positions.
     """
-    layout = _layout_of(_key_at(body, _FIRST_ITEM))
-    if layout is None or _FIRST_ITEM + n * layout.itemsize > len(body):
+    layout = layout_of(key_at(body, FIRST_ITEM))
+    if layout is None or FIRST_ITEM + n * layout.itemsize > len(body):
         return None
-    items = np.frombuffer(body, layout, n, _FIRST_ITEM)
+    items = np.frombuffer(body, layout, n, FIRST_ITEM)
     key = items["key"]
     return items if (key == key[0]).all() else None
 
@@ -151,10 +153,10 @@ def _walk(body: bytes, n: int, result: Notification) -> None:
     starts: list[int] = []
     keys: list[int] = []
     others: list[Rows] = []
-    at = _FIRST_ITEM
+    at = FIRST_ITEM
     for _ in range(n):
-        key = _key_at(body, at)
-        layout = _layout_of(key)
+        key = key_at(body, at)
+        layout = layout_of(key)
         if layout is not None:
             starts.append(at)
             keys.append(key)
@@ -173,15 +175,13 @@ def _gather(body: bytes, start: NDArray[np.intp], key: NDArray[np.intp]) -> Rows
     """
     raw = np.frombuffer(body, np.uint8)
     parts, where = [], []
-    for one, layout in {k: _layout_of(k) for k in key.tolist()}.items():
+    for one, layout in {k: layout_of(k) for k in key.tolist()}.items():
         if layout is not None:
             mine = np.flatnonzero(key == one)
             items = raw[start[mine, None] + np.arange(layout.itemsize)].view(layout)[:, 0]
             parts.append(_rows(items, one))
             where.append(mine)
-    order = np.argsort(np.concatenate(where))
-    names = Rows.__slots__
-    return Rows(*(np.concatenate([getattr(p, name) for p in parts])[order] for name in names))
+    return Rows.concat(parts).where(np.argsort(np.concatenate(where)))
 
 
 def _rows(items: NDArray[np.void], key: int) -> Rows:
@@ -209,14 +209,14 @@ def _times(items: NDArray[np.void], name: str) -> NDArray[np.int64]:
     return np.where(known, (ticks - _EPOCH_TICKS) // _TICKS_PER_US, 0)
 
 
-def _key_at(body: bytes, at: int) -> int:
+def key_at(body: bytes, at: int) -> int:
     """The key of an item's layout: its DataValue's mask and, above it, its Variant's type."""
-    mask = body[at + _MASK_AT]
-    return body[at + _MASK_AT + 1] << 8 | mask if mask & _HAS_VALUE else mask
+    mask = body[at + MASK_AT]
+    return body[at + MASK_AT + 1] << 8 | mask if mask & _HAS_VALUE else mask
 
 
 @cache
-def _layout_of(key: int) -> np.dtype[Any] | None:
+def layout_of(key: int) -> np.dtype[Any] | None:
     """The layout of a MonitoredItemNotification; None if its Variant is not one number."""
     mask, variant = key & 0xFF, key >> 8
     fields = [("handle", "<u4"), ("key", "<u2" if mask & _HAS_VALUE else "u1")]
@@ -230,18 +230,18 @@ def _layout_of(key: int) -> np.dtype[Any] | None:
 
 def _read_other_item(body: bytes, at: int, result: Notification, others: list[Rows]) -> int:
     """Read an item whose Variant is not one number; returns the position after it."""
-    mask, variant = body[at + _MASK_AT], body[at + _MASK_AT + 1]
-    tail_at = skip_variant(body, at + _MASK_AT + 1)
+    mask, variant = body[at + MASK_AT], body[at + MASK_AT + 1]
+    tail_at = skip_variant(body, at + MASK_AT + 1)
     end = skip_bytes(body, tail_at, data_value_tail(mask))
     # The same item without its Variant has one of the fixed layouts.
     bare_mask = mask & ~_HAS_VALUE
-    bare = body[at : at + _MASK_AT] + bytes([bare_mask]) + body[tail_at:end]
-    rows = _rows(np.frombuffer(bare, _layout_of(bare_mask)), bare_mask)
+    bare = body[at : at + MASK_AT] + bytes([bare_mask]) + body[tail_at:end]
+    rows = _rows(np.frombuffer(bare, layout_of(bare_mask)), bare_mask)
     if variant in _ARRAY_OF:
-        result.arrays.append(_samples(body, at + _MASK_AT + 2, variant, rows))
+        result.arrays.append(_samples(body, at + MASK_AT + 2, variant, rows))
     elif variant in _TEXTS:
         rows.kind[0] = variant
-        result.texts.append(Text(_text(body, at + _MASK_AT + 2, variant), rows))
+        result.texts.append(Text(_text(body, at + MASK_AT + 2, variant), rows))
     else:
         rows.kind[0] = max(variant, OTHER)
         others.append(rows)

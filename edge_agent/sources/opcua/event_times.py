@@ -22,10 +22,10 @@ _MAX_AHEAD_US: Final = 300 * US_PER_S
 
 
 class EventTimes(Table):
-    """By handle: if a value came in this subscription, and when it was marked as without one."""
+    """By handle: if a value came in this subscription; marked_us: when it was marked as lost."""
 
+    marked_us = column(np.int64)
     _seen = column(np.bool_)
-    _marked_us = column(np.int64)
 
     def __init__(
         self, source_clock: SourceClock, zone: Zone, time_of: TimeOf, clock: Clock
@@ -47,7 +47,7 @@ class EventTimes(Table):
     def mark(self, handle: NDArray[np.intp]) -> int:
         """The values of these handles end now; returns that time."""
         at_us = self.now_us()
-        self._marked_us[handle] = at_us
+        self.marked_us[handle] = at_us
         return at_us
 
     def now_us(self) -> int:
@@ -79,21 +79,44 @@ class EventTimes(Table):
         A value older than the mark before it was valid through an outage: it is valid again from
         now on, for with its own time it would stay hidden behind the mark until its next change.
         """
-        now_us = self._clock.now_us()
+        stamps = source_us, server_us, value, status
+        time_us = self._stamp(signal, *stamps, ~self._seen[handle], self._clock.now_us())
+        self._follow_source_clock(handle, time_us)
+        marked_us = self.marked_us[handle]
+        older = time_us <= marked_us
+        if older.any():
+            time_us = np.where(older, np.maximum(self.now_us(), marked_us + 1), time_us)
+        return time_us
+
+    def of_stored(
+        self,
+        signal: NDArray[np.integer],
+        source_us: NDArray[np.int64],
+        server_us: NDArray[np.int64],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
+    ) -> NDArray[np.int64]:
+        """The event times of values that the server has stored; 0 if their own cannot be used."""
+        stored, now_us = np.ones(len(signal), np.bool_), self._clock.now_us()
+        time_us = self._stamp(signal, source_us, server_us, value, status, stored, now_us)
+        return np.where(time_us == now_us, 0, time_us)
+
+    def _stamp(  # noqa: PLR0913, PLR0917 (columns of a notification)
+        self,
+        signal: NDArray[np.integer],
+        source_us: NDArray[np.int64],
+        server_us: NDArray[np.int64],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
+        first: NDArray[np.bool_],
+        now_us: int,
+    ) -> NDArray[np.int64]:
         self._follow_gateway(now_us)
         server_us = self._zone.to_utc(server_us, now_us)
         time_us = np.where(source_us > 0, self._zone.to_utc(source_us, now_us), server_us)
         if self._time_of is TimeOf.SERVER:
             time_us = np.where(server_us > 0, server_us, time_us)
-        time_us = self._source_clock.stamp(
-            signal, time_us, value, status, now_us, server_us, ~self._seen[handle]
-        )
-        self._follow_source_clock(handle, time_us)
-        marked_us = self._marked_us[handle]
-        older = time_us <= marked_us
-        if older.any():
-            time_us = np.where(older, np.maximum(self.now_us(), marked_us + 1), time_us)
-        return time_us
+        return self._source_clock.stamp(signal, time_us, value, status, now_us, server_us, first)
 
     def _follow_gateway(self, now_us: int) -> None:
         """Move all event times by the steps of the gateway's clock."""
@@ -102,7 +125,7 @@ class EventTimes(Table):
         if step_us:
             self._newest_us += step_us if self._newest_us else 0
             self._live_us += step_us if self._live_us else 0
-            self._marked_us[self._marked_us > 0] += step_us
+            self.marked_us[self.marked_us > 0] += step_us
 
     def _follow_source_clock(self, handle: NDArray[np.intp], time_us: NDArray[np.int64]) -> None:
         sane = time_us <= self._clock.now_us() + _MAX_AHEAD_US

@@ -12,6 +12,7 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
 from edge_agent.sources.opcua.notification import ARRAY, NOTHING, NUMBER, OTHER, Rows
+from edge_agent.sources.opcua.stored import NO_ROWS, Stored
 from edge_agent.status_codes import is_of_node
 from edge_agent.tables import Table, column
 from edge_agent.values import (
@@ -45,14 +46,21 @@ class Feed(Table):
     """Maps client handles to signals.
 
     The client handle of an item is the position of its signal in `signals`. latest, received_s: by
-    handle, the last notified value and its time (monotonic). faulty_changed: the set of nodes that
-    do not exist, cannot be read or are not a number has changed; True until it is handled.
+    handle, the last notified value and its time (monotonic); status, stamp_us: its StatusCode and
+    time stamp, as the server sent it. faulty_changed: the set of nodes that do not exist, cannot be
+    read or are not a number has changed; True until it is handled. refuses_history: nodes whose
+    history the server does not give; server_started_us: when the server of the last session was
+    started; has_history: it has answered a HistoryRead before, unanswered_history: how many
+    HistoryReads it has not answered.
     """
 
     latest = column(np.float64, np.nan)
+    status = column(np.uint32)
+    stamp_us = column(np.int64)
     received_s = column(np.float64, -np.inf)
+    refuses_history = column(np.bool_)
+    is_wave = column(np.bool_)
     _signal = column(np.int32)
-    _is_wave = column(np.bool_)
     _fault = column(np.uint32)
 
     def __init__(
@@ -62,6 +70,9 @@ class Feed(Table):
         self._times = times
         self.signals: list[PlantSignal] = []
         self.faulty_changed = False
+        self.server_started_us = 0
+        self.has_history = False
+        self.unanswered_history = 0
         self._is_any_faulty = False
         self._is_silent = False  # no notification since all signals were marked
         self._source = source
@@ -78,7 +89,7 @@ class Feed(Table):
         first = self.grow(len(signals))
         self._times.grow(len(signals))
         self._signal[first:] = [signal.index for signal in signals]
-        self._is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
+        self.is_wave[first:] = [signal.config.kind is Kind.WAVEFORM for signal in signals]
 
     def start_subscription(self) -> None:
         """Start a new subscription: each item's first value is the server's last, of any age."""
@@ -117,6 +128,55 @@ class Feed(Table):
             )
         )
 
+    # -- what the server has stored -----------------------------------------------------------
+
+    def stored_values(self, parts: Sequence[Notification]) -> Stored:
+        """Stored values with their event times; nothing is passed on."""
+        for part in parts:
+            for text in part.texts:
+                self._read_number(text)
+        found = [rows for part in parts for rows in (*part.rows, *(t.rows for t in part.texts))]
+        rows = Rows.concat(found) if found else NO_ROWS
+        handle = rows.handle.astype(np.intp)
+        value, status = self._judge(handle, rows)
+        signal = self._signal[handle]
+        time_us = self._times.of_stored(signal, rows.time_us, rows.server_us, value, status)
+        return Stored(handle, rows.stamp_us, time_us, value, status)
+
+    def stored_blocks(self, parts: Sequence[Notification]) -> list[tuple[int, int, TensorBlock]]:
+        """The handle, the time stamp and the block of stored waveforms."""
+        found = []
+        for block in (one for part in parts for one in part.arrays if self._is_block(one)):
+            row = row_of(block)
+            signal, value = self._signal[row.handle.astype(np.intp)], _last_sample(block)
+            end_us = self._times.of_stored(signal, row.time_us, row.server_us, value, row.status)
+            tensor = self._tensor(block, int(end_us[0]))
+            found.append((block.handle, int(row.stamp_us[0]), tensor))
+        return found
+
+    def append_stored(self, stored: Stored) -> None:
+        """Hand stored values, in the order of time, to the intake, and count them."""
+        handle = stored.handle
+        self.latest[handle], self.status[handle] = stored.value, stored.status
+        np.maximum.at(self.stamp_us, handle, stored.stamp_us)
+        parts = self._signal[handle], stored.time_us, stored.value, stored.status
+        self._intake.append(Columns(*parts))
+        self._received.inc(len(handle))
+
+    def append_block(self, block: TensorBlock) -> None:
+        """Hand a block to the intake, and count its samples."""
+        self._intake.append_block(block)
+        self._received.inc(len(block.samples))
+
+    def is_full(self) -> bool:
+        """True if what is handed to the intake should wait."""
+        return self._intake.backpressured()
+
+    @property
+    def marked_us(self) -> NDArray[np.int64]:
+        """When each signal was last marked as without a value, 0 if never."""
+        return self._times.marked_us
+
     def now_s(self) -> float:
         """The monotonic time, as in `received_s`."""
         return self._clock.monotonic_s()
@@ -129,7 +189,7 @@ class Feed(Table):
         known = rows.handle < len(self.signals)
         if not known.all():
             self.reject("handle_unknown", int((~known).sum()))
-            rows = Rows(*(getattr(rows, name)[known] for name in Rows.__slots__))
+            rows = rows.where(known)
         if not len(rows):
             return
         handle = rows.handle.astype(np.intp)
@@ -137,15 +197,20 @@ class Feed(Table):
         time_us = self._times.of_values(
             self._signal[handle], handle, rows.time_us, rows.server_us, value, status
         )
-        self._store_latest(handle, value, status)
+        self._store_latest(handle, value, status, rows.stamp_us)
         self._intake.append(Columns(self._signal[handle], time_us, value, status))
         self._received.inc(len(rows))
 
     def _store_latest(
-        self, handle: NDArray[np.intp], value: NDArray[np.float64], status: NDArray[np.uint32]
+        self,
+        handle: NDArray[np.intp],
+        value: NDArray[np.float64],
+        status: NDArray[np.uint32],
+        stamp_us: NDArray[np.int64],
     ) -> None:
         """Store the latest value of each node, and which nodes the server reports as faulty."""
-        self.latest[handle] = value
+        self.latest[handle], self.status[handle] = value, status
+        self.stamp_us[handle] = stamp_us
         self.received_s[handle] = self._clock.monotonic_s()
         if self._is_any_faulty or (status >= BAD).any():
             self._store_faults(handle, np.where(is_of_node(status), status, np.uint32(0)))
@@ -166,15 +231,18 @@ class Feed(Table):
 
     def _accept_text(self, text: Text) -> None:
         """Read a text that is a number, or a word of the signal's `map`; else the type is wrong."""
+        self._read_number(text)
+        self._accept_rows(text.rows)
+
+    def _read_number(self, text: Text) -> None:
         handle, rows = int(text.rows.handle[0]), text.rows
-        if handle < len(self.signals) and not self._is_wave[handle] and rows.status[0] < BAD:
+        if handle < len(self.signals) and not self.is_wave[handle] and rows.status[0] < BAD:
             rules = self._rules.get(handle)
             if rules is None:
                 rules = self._rules[handle] = TextRules(self.signals[handle].config)
             with contextlib.suppress(DecodeError):
                 rows.value[0] = rules.number(text.text)
                 rows.kind[0] = NUMBER
-        self._accept_rows(rows)
 
     def _judge(
         self, handle: NDArray[np.intp], rows: Rows
@@ -185,7 +253,7 @@ class Feed(Table):
         if overflows:
             self.reject("overflow", overflows)
         bad = status >= BAD
-        wrong = ((rows.kind >= OTHER) | ((rows.kind == NUMBER) & self._is_wave[handle])) & ~bad
+        wrong = ((rows.kind >= OTHER) | ((rows.kind == NUMBER) & self.is_wave[handle])) & ~bad
         if wrong.any():
             self._refuse("type", handle[wrong])
             status = np.where(wrong, np.uint32(BAD_TYPE_MISMATCH) | rows.kind, status)
@@ -198,33 +266,26 @@ class Feed(Table):
             self.reject("handle_unknown")
             return
         config = self.signals[block.handle].config
-        if config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD:
-            end_us = self._end_of(block)
-            index = int(self._signal[block.handle])
-            handle = np.array([block.handle])
-            self._store_latest(handle, np.array([np.nan]), np.array([block.status], np.uint32))
-            self._intake.append_block(
-                TensorBlock(index, end_us, config.rate_hz, block.samples, block.status)
-            )
-            self._received.inc(len(block.samples))
+        if self._is_block(block):
+            row = row_of(block)
+            handle = row.handle.astype(np.intp)
+            times = self._signal[handle], handle, row.time_us, row.server_us
+            end_us = self._times.of_values(*times, _last_sample(block), row.status)
+            self._store_latest(handle, row.value, row.status, row.stamp_us)
+            self.append_block(self._tensor(block, int(end_us[0])))
             return
         if config.kind is Kind.WAVEFORM and block.status < BAD:
             self._refuse("rate_unknown", np.array([block.handle]))
-        self._accept_rows(_row_of(block))
+        self._accept_rows(row_of(block))
 
-    def _end_of(self, block: Samples) -> int:
-        """To the clock, a block is one value: its last sample."""
-        last = block.samples[-1:] if len(block.samples) else np.zeros(1)
-        handle = np.array([block.handle])
-        times = self._times.of_values(
-            self._signal[handle],
-            handle,
-            np.array([block.time_us]),
-            np.array([block.server_us]),
-            last.astype(np.float64),
-            np.array([block.status], np.uint32),
-        )
-        return int(times[0])
+    def _is_block(self, block: Samples) -> bool:
+        config = self.signals[block.handle].config
+        return config.kind is Kind.WAVEFORM and config.rate_hz > 0 and block.status < BAD
+
+    def _tensor(self, block: Samples, end_us: int) -> TensorBlock:
+        rate_hz = self.signals[block.handle].config.rate_hz
+        index = int(self._signal[block.handle])
+        return TensorBlock(index, end_us, rate_hz, block.samples, block.status)
 
     def _refuse(self, reason: str, handles: NDArray[np.intp]) -> None:
         self.reject(reason, len(handles))
@@ -241,7 +302,12 @@ class Feed(Table):
             )
 
 
-def _row_of(block: Samples) -> Rows:
+def _last_sample(block: Samples) -> NDArray[np.float64]:
+    """To the clock, a block is one value: its last sample."""
+    return (block.samples[-1:] if len(block.samples) else np.zeros(1)).astype(np.float64)
+
+
+def row_of(block: Samples) -> Rows:
     """A row without a value, in place of an array that cannot be used."""
     return Rows(
         np.array([block.handle], np.uint32),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # The content of a row's Variant; from OTHER on it is the first byte of the Variant's encoding.
@@ -33,6 +36,21 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.handle)
+
+    @property
+    def stamp_us(self) -> NDArray[np.int64]:
+        """The source's time stamps, as they are; the server's where there is none."""
+        return np.where(self.time_us > 0, self.time_us, self.server_us)
+
+    def where(self, which: NDArray[np.generic]) -> Rows:
+        """Some of the rows: `which` is a mask [n], or row numbers."""
+        return Rows(*(getattr(self, name)[which] for name in Rows.__slots__))
+
+    @staticmethod
+    def concat(parts: Sequence[Rows]) -> Rows:
+        """The rows of all parts (at least one), in their order."""
+        names = Rows.__slots__
+        return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from edge_agent.sources.opcua.decode import decode_publish_response
 from edge_agent.sources.opcua.explain import explained, status_name
 from edge_agent.sources.opcua.node_report import NodeReport, report
 from edge_agent.sources.opcua.nodes import address_of, node_id
+from edge_agent.sources.opcua.recovery import Recovery
 from edge_agent.sources.opcua.renew import NodeRetry, lasting, silent_items
 from edge_agent.sources.opcua.subscribe import Item, Subscriptions
 from edge_agent.transport import LostError
@@ -81,6 +82,8 @@ class Session:
         self._parts: list[Notification] = []
         self._next_sequence: dict[int, int] = {}
         self._received_s: dict[int, float] = {}
+        self._recovery: Recovery | None = None
+        self._unmarked: list[int] = []  # refused nodes that are not marked yet
 
     async def run(self) -> None:
         """Deliver until the connection ends; always raises, a ConnectError for expected reasons."""
@@ -92,9 +95,13 @@ class Session:
             raise failed.exceptions[0] from None
         finally:
             self._hand_over()
+            if self._recovery is not None:
+                self._recovery.abandon()
             await connection.close()
 
     async def _serve(self, connection: Connection, group: asyncio.TaskGroup) -> None:
+        if self._config.reads_history and self._feed.stamp_us.any():
+            self._recovery = Recovery(self._feed, self._clock, self._source)
         self._feed.start_subscription()
         subscriptions = Subscriptions(connection, self._config)
         await subscriptions.create()
@@ -104,7 +111,23 @@ class Session:
         group.create_task(connection.keep_open(), name="renew")
         group.create_task(connection.keep_session(), name="keep")
         await self._subscribe(connection, subscriptions)
+        if self._recovery is not None:
+            await self._recover(connection, subscriptions, self._recovery)
+        self._feed.server_started_us = connection.started_us
         group.create_task(self._keep_nodes(connection, subscriptions), name="nodes")
+
+    async def _recover(
+        self, connection: Connection, subscriptions: Subscriptions, recovery: Recovery
+    ) -> None:
+        """Deliver what was missed during the outage; the link is up when that is read."""
+        await recovery.read(connection, subscriptions)
+        self._report_nodes(subscriptions)
+        await recovery.deliver()
+        self._recovery = None
+        recovery.release()
+        self._mark_refused(self._unmarked)
+        if self._feed.faulty_changed:
+            self._report_nodes(subscriptions)
 
     # -- values -------------------------------------------------------------------------------
 
@@ -156,8 +179,9 @@ class Session:
     def _hand_over(self) -> None:
         """Pass on all parts together: one may contain values of the same seconds as another."""
         parts, self._parts = self._parts, []
+        accept = self._feed.accept_notification if self._recovery is None else self._recovery.hold
         for part in parts:
-            self._feed.accept_notification(part)
+            accept(part)
 
     def _acknowledge(self, notification: Notification) -> None:
         """Acknowledge, and detect a missing notification."""
@@ -237,6 +261,9 @@ class Session:
         new = [handle for handle, code in refused.items() if known.get(handle) != code]
         self._refused = refused
         self._feed.forget_faults(list(refused))
+        if self._recovery is not None:
+            self._unmarked = new
+            return
         self._mark_refused(new)
         self._report_nodes(subscriptions)
 

@@ -71,13 +71,15 @@ class Watched:
 class Subscriptions:
     """The subscriptions and items of one session.
 
-    ids: of the subscriptions, more than one only if the server limits their items; stall_after_s: a
-    live session answers within this time; revised: parameters that the server changed, with the
-    number of nodes; items: the monitored items by handle.
+    ids: of the subscriptions, more than one only if the server limits their items; interval_s: how
+    often the server publishes; stall_after_s: a live session answers within this time; revised:
+    parameters that the server changed, with the number of nodes; items: the monitored items by
+    handle.
     """
 
     def __init__(self, connection: Connection, config: OpcUaSourceConfig) -> None:
         self.ids: list[int] = []
+        self.interval_s = float(config.publishing_interval)
         self.stall_after_s = float(config.stall_after or _MIN_STALL_S)
         self.revised: Counter[str] = Counter()
         self.items: dict[int, Watched] = {}
@@ -97,6 +99,7 @@ class Subscriptions:
         given = answer.Parameters
         self.ids.append(int(given.SubscriptionId))
         asked_ms, given_ms = wanted.RequestedPublishingInterval, given.RevisedPublishingInterval
+        self.interval_s = _finite(given_ms / 1000)
         keepalive_s = _finite(given_ms * given.RevisedMaxKeepAliveCount / 1000)
         self._compare("publishing interval", asked_ms, given_ms, "ms")
         asked_keepalive_s = asked_ms * wanted.RequestedMaxKeepAliveCount / 1000

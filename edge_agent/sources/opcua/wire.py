@@ -112,6 +112,18 @@ async def publish(client: Client, acks: list[ua.SubscriptionAcknowledgement]) ->
     return data.read(len(data))
 
 
+async def history_read(
+    client: Client, parameters: ua.HistoryReadParameters, timeout_s: float
+) -> bytes:
+    """Send one HistoryReadRequest; returns the bytes of its answer, or TimeoutError.
+
+    The public `history_read` returns decoded structures, four objects for every value.
+    """
+    request = ua.HistoryReadRequest(Parameters=parameters)
+    data = await client.uaclient._send_request(request, timeout_s)  # noqa: SLF001
+    return data.read(len(data))
+
+
 def bound(client: Client) -> None:
     """After the Hello: limit the memory that a server can use, and correct the negotiated sizes.
 
