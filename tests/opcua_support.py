@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import json
 import os
@@ -9,6 +11,7 @@ import queue
 import signal
 import subprocess
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -173,6 +176,73 @@ class NodeServer:
             return self._lines.get(timeout=READY_S)
         except queue.Empty:
             raise TimeoutError("the node-opcua server does not answer") from None
+
+
+class CutProxy:
+    """A TCP proxy before a server, which can be cut; it counts the services that were asked for.
+
+    requests: by the number of the request's encoding (Part 6, annex A), without security only.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = int(url.rsplit(":", 1)[1])
+        self.url = f"opc.tcp://127.0.0.1:{find_free_port()}"
+        self.requests: Counter[int] = Counter()
+        self.on_request: Callable[[int], None] = lambda _: None
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def mend(self) -> None:
+        port = int(self.url.rsplit(":", 1)[1])
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    async def cut(self) -> None:
+        """Close all connections and refuse others."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Close all connections."""
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.append(forth)
+        await asyncio.gather(
+            self._pump(reader, forth, counted=True),
+            self._pump(back, writer, counted=False),
+        )
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool
+    ) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(8)
+                data = head + await reader.readexactly(int.from_bytes(head[4:], "little") - 8)
+                if counted and head[:3] == b"MSG":
+                    number = int.from_bytes(data[26:28], "little")
+                    self.requests[number] += 1
+                    self.on_request(number)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 def named(signals: dict[str, schema.Signal]) -> dict[Name, schema.Signal]:

@@ -22,7 +22,6 @@ from edge_agent.errors import ConnectError
 from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.endpoints import host_and_port, load_pair, offer, secure, with_port
 from edge_agent.sources.opcua.explain import TRUST_US, explained, is_policy, status_name
-from edge_agent.sources.opcua.read import to_us
 from edge_agent.sources.opcua.trust import ended_text, split_chain, subject
 from edge_agent.transport import RefusedError
 
@@ -49,7 +48,7 @@ class Connection:
     """An activated session.
 
     max_items: monitored items per call; max_history_nodes: nodes in one HistoryRead; each 0 if the
-    server has no limit. started_us: when the server was started, 0 if it does not say.
+    server has no limit. started: when the server was started, None if it does not say.
     """
 
     client: Client
@@ -57,7 +56,7 @@ class Connection:
     namespaces: list[str]
     max_items: int
     max_history_nodes: int = 0
-    started_us: int = 0
+    started: datetime | None = None
 
     async def keep_open(self) -> None:
         """Renew the channel's token before it expires, forever."""
@@ -216,5 +215,5 @@ async def _read_server(client: Client, where: str) -> Connection:
         [str(name) for name in names[:_MAX_NAMESPACES]],
         items if isinstance(items, int) else 0,
         history if isinstance(history, int) else 0,
-        to_us(started) if isinstance(started, datetime) else 0,
+        started if isinstance(started, datetime) else None,
     )

@@ -12,7 +12,7 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
 from edge_agent.sources.opcua.notification import ARRAY, NOTHING, NUMBER, OTHER, Rows
-from edge_agent.sources.opcua.stored import NO_ROWS, Stored
+from edge_agent.sources.opcua.stored import NO_ROWS, ServerHistory, Stored
 from edge_agent.status_codes import is_of_node
 from edge_agent.tables import Table, column
 from edge_agent.values import (
@@ -47,18 +47,14 @@ class Feed(Table):
 
     The client handle of an item is the position of its signal in `signals`. latest, received_s: by
     handle, the last notified value and its time (monotonic); status, stamp_us: its StatusCode and
-    time stamp, as the server sent it. faulty_changed: the set of nodes that do not exist, cannot be
-    read or are not a number has changed; True until it is handled. refuses_history: nodes whose
-    history the server does not give; server_started_us: when the server of the last session was
-    started; has_history: it has answered a HistoryRead before, unanswered_history: how many
-    HistoryReads it has not answered.
+    time stamp, as the server sent it; is_wave: waveforms. faulty_changed: the set of nodes that do
+    not exist, cannot be read or are not a number has changed; True until it is handled.
     """
 
     latest = column(np.float64, np.nan)
     status = column(np.uint32)
     stamp_us = column(np.int64)
     received_s = column(np.float64, -np.inf)
-    refuses_history = column(np.bool_)
     is_wave = column(np.bool_)
     _signal = column(np.int32)
     _fault = column(np.uint32)
@@ -70,9 +66,7 @@ class Feed(Table):
         self._times = times
         self.signals: list[PlantSignal] = []
         self.faulty_changed = False
-        self.server_started_us = 0
-        self.has_history = False
-        self.unanswered_history = 0
+        self.history = ServerHistory()
         self._is_any_faulty = False
         self._is_silent = False  # no notification since all signals were marked
         self._source = source
@@ -94,6 +88,7 @@ class Feed(Table):
     def start_subscription(self) -> None:
         """Start a new subscription: each item's first value is the server's last, of any age."""
         self._times.start_subscription()
+        self.history.has_kept = False
         self._fault[:] = 0
         self._is_any_faulty = self.faulty_changed = False
 

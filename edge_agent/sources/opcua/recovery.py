@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from edge_agent.sources.opcua.explain import status_name
 from edge_agent.sources.opcua.feed import row_of
 from edge_agent.sources.opcua.history import LIMITS, HistoryReader, Span, readable
+from edge_agent.sources.opcua.read import to_us
 from edge_agent.sources.opcua.stored import NO_STAMP, Outage, arrange, is_missing
 
 if TYPE_CHECKING:
@@ -49,12 +50,11 @@ log = logging.getLogger("edge_agent.sources")
 class Recovery:
     """Holds the notifications of a new session until what was missed is delivered.
 
-    Steps, in this order: `read`, `deliver`, `release`. is_complete: no change of any signal is
-    missing.
+    Steps, in this order: `read`, `deliver`, `release`. refused: nodes to mark after them.
     """
 
     def __init__(self, feed: Feed, clock: Clock, source: str, limits: Limits = LIMITS) -> None:
-        self.is_complete = False
+        self.refused: list[int] = []
         self._limits = limits
         self._feed = feed
         self._clock = clock
@@ -92,18 +92,17 @@ class Recovery:
         asked = [h for h in had.tolist() if h in subscriptions.items]
         await self._wait_for_first(asked, subscriptions.interval_s)
         self._is_known = self._first_us == feed.stamp_us[: len(self._first_us)]
-        if connection.started_us != feed.server_started_us:
-            self._restarted_us = connection.started_us
+        if connection.started is not None and connection.started != feed.history.started:
+            self._restarted_us = to_us(connection.started)
         changed = [
             handle
             for handle in asked
             if feed.stamp_us[handle] < self._first_us[handle] < NO_STAMP
-            and not feed.refuses_history[handle]
+            and handle not in feed.history.refused
         ]
         if changed:
             await self._read_history(connection, subscriptions, changed)
-        known = self._is_known[had]
-        self.is_complete = bool(known.all()) and not self._restarted_us
+        feed.history.has_kept = bool(self._is_known[had].all()) and not self._restarted_us
 
     async def _wait_for_first(self, handles: list[int], interval_s: float) -> None:
         """Wait until each of the nodes has sent its present value, or time is up."""
@@ -149,22 +148,21 @@ class Recovery:
 
     def _conclude(self, reader: HistoryReader, seconds: float) -> None:
         """Note which nodes have no history, and report each result with one line."""
-        found, feed = reader.found, self._feed
+        found, known = reader.found, self._feed.history
         if reader.is_answered:
-            feed.has_history, feed.unanswered_history = True, 0
-        elif reader.unanswered and not feed.has_history:
-            feed.unanswered_history += 1
-            if reader.has_timed_out or feed.unanswered_history >= _MAX_UNANSWERED:
+            known.is_answered = True
+        elif reader.unanswered and not known.is_answered:
+            known.unanswered += 1
+            if reader.has_timed_out or known.unanswered >= _MAX_UNANSWERED:
                 found.refused |= dict.fromkeys(reader.unanswered, _BAD_TIMEOUT)
         self._is_known[list(found.complete)] = True
         self._log(found, seconds)
 
     def _log(self, found: History, seconds: float) -> None:
         extra = {"source": self._source, "values": found.n, "seconds": round(seconds, 3)}
-        for code in sorted(set(found.refused.values())):
-            handles = [handle for handle, status in found.refused.items() if status == code]
-            self._feed.refuses_history[handles] = True
-            about = {"source": self._source, "status": status_name(code), "count": len(handles)}
+        self._feed.history.refused |= set(found.refused)
+        for code, n in sorted(Counter(found.refused.values()).items()):
+            about = {"source": self._source, "status": status_name(code), "count": n}
             log.warning("no history: the nodes are not asked again", extra=about)
         if found.unread:
             self._feed.reject("history_incomplete", found.unread)
@@ -211,9 +209,9 @@ class Recovery:
 
     def abandon(self) -> None:
         """The session has ended before: pass on what the next one cannot read again."""
-        n = len(self._first_us)
-        again = self._may_come_again & ~self._feed.refuses_history[:n]
-        again &= (self._feed.stamp_us[:n] > 0) & (self._feed.stamp_us[:n] < self._first_us)
+        stamp_us = self._feed.stamp_us[: len(self._first_us)]
+        again = self._may_come_again & (stamp_us > 0) & (stamp_us < self._first_us)
+        again[list(self._feed.history.refused)] = False
         for notification in self._held:
             _leave_out(notification, np.flatnonzero(again))
         self.release()

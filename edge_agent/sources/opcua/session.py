@@ -83,7 +83,6 @@ class Session:
         self._next_sequence: dict[int, int] = {}
         self._received_s: dict[int, float] = {}
         self._recovery: Recovery | None = None
-        self._unmarked: list[int] = []  # refused nodes that are not marked yet
 
     async def run(self) -> None:
         """Deliver until the connection ends; always raises, a ConnectError for expected reasons."""
@@ -113,7 +112,7 @@ class Session:
         await self._subscribe(connection, subscriptions)
         if self._recovery is not None:
             await self._recover(connection, subscriptions, self._recovery)
-        self._feed.server_started_us = connection.started_us
+        self._feed.history.started = connection.started
         group.create_task(self._keep_nodes(connection, subscriptions), name="nodes")
 
     async def _recover(
@@ -125,7 +124,7 @@ class Session:
         await recovery.deliver()
         self._recovery = None
         recovery.release()
-        self._mark_refused(self._unmarked)
+        self._mark_refused(recovery.refused)
         if self._feed.faulty_changed:
             self._report_nodes(subscriptions)
 
@@ -262,7 +261,7 @@ class Session:
         self._refused = refused
         self._feed.forget_faults(list(refused))
         if self._recovery is not None:
-            self._unmarked = new
+            self._recovery.refused = new
             return
         self._mark_refused(new)
         self._report_nodes(subscriptions)

@@ -8,7 +8,7 @@ missing, the last value ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from edge_agent.values import BAD, BAD_NO_COMMUNICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -32,6 +33,22 @@ NO_ROWS: Final = Rows(
     np.zeros(0, np.int64),
 )
 NO_STAMP: Final = np.iinfo(np.int64).max
+
+
+@dataclass(slots=True)
+class ServerHistory:
+    """What is known of the history of a server, over all sessions.
+
+    started: when the server of the last session was started; has_kept: no change of any signal
+    was missed in the outage before this session. refused: handles of nodes without a history.
+    is_answered: it has answered a HistoryRead; unanswered: the number that it has not answered.
+    """
+
+    started: datetime | None = None
+    has_kept: bool = False
+    refused: set[int] = field(default_factory=set)
+    is_answered: bool = False
+    unanswered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
