@@ -84,6 +84,7 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
             self._discovered.set()
 
     def _on_up(self, detail: str, nodes: NodeReport) -> None:
+        self.link.has_kept = self._feed.history.has_kept
         state = LinkState.UP if nodes.is_complete else LinkState.DEGRADED
         self._reconnector.set_connected(state, detail)
 
