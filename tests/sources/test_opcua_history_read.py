@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +35,11 @@ START_US = round(START.timestamp() * 1e6)
 SECOND = 1_000_000
 
 
-def data_value(value: object, second: float, status: int = 0) -> ua.DataValue:
-    variant = value if isinstance(value, ua.Variant) else _ua.Variant(value)
+def data_value(content: object, second: float, status: int = 0) -> ua.DataValue:
+    variant = content if isinstance(content, ua.Variant) else _ua.Variant(content)
     stamp = START + timedelta(seconds=second)
-    return ua.DataValue(variant, _ua.StatusCode(status), SourceTimestamp=stamp)
+    value: ua.DataValue = _ua.DataValue(variant, _ua.StatusCode(status), SourceTimestamp=stamp)
+    return value
 
 
 def result(
@@ -84,6 +86,10 @@ def spans(*handles: int, after_us: int = START_US, seconds: int = 3600) -> list[
         Span(one, ua.NodeId(ua.Int32(one)), after_us, after_us + seconds * SECOND)
         for one in handles
     ]
+
+
+def always(answer: Any, _asked: ua.HistoryReadParameters) -> Any:
+    return answer
 
 
 def error(code: int) -> UaStatusCodeError:
@@ -222,10 +228,12 @@ async def test_nodes_for_which_no_continuation_point_was_free_are_asked_later(
 
 async def test_one_node_cannot_cost_more_than_its_share(clock: FakeClock) -> None:
     """A server may go on for ever, also with empty answers."""
-    endless = [[data_value(1.0, 1), data_value(1.0, 2)], []]
+    endless: list[list[ua.DataValue]] = [[data_value(1.0, 1), data_value(1.0, 2)], []]
     for values in endless:
-        server = Server(lambda _, values=values: [result(values, point=b"more")])
-        reader = HistoryReader(server.connection(), clock, Limits(per_node=10))
+        answer = [result(values, point=b"more")]
+        reader = HistoryReader(
+            Server(partial(always, answer)).connection(), clock, Limits(per_node=10)
+        )
         await reader.read(spans(1))
         assert (reader.found.unread, reader.found.complete) == (1, set())
         assert reader.found.n in {0, 10}
