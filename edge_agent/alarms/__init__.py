@@ -15,7 +15,14 @@ from edge_agent.alarms.catalogue import (
     silent_alarm_id,
     use_name_of,
 )
-from edge_agent.alarms.envelope import AlarmMessages, audit_detail, rfc3339, to_json
+from edge_agent.alarms.envelope import (
+    AlarmMessages,
+    audit_detail,
+    detail_json,
+    rfc3339,
+    to_json,
+    transition_json,
+)
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts, read_texts
@@ -32,6 +39,7 @@ __all__ = [
     "audit_detail",
     "baseline_alarm_ids",
     "baselines_of",
+    "detail_json",
     "drift_alarm_id",
     "is_pattern",
     "limit_alarm_id",
@@ -43,5 +51,6 @@ __all__ = [
     "service_alarm_id",
     "silent_alarm_id",
     "to_json",
+    "transition_json",
     "use_name_of",
 ]

@@ -167,8 +167,14 @@ def to_json(alarm: Alarm) -> dict[str, Any]:
     for name in ("first_seen", "changed", "shelved_until"):
         view[f"{name}_ms"] = view.pop(f"{name}_us") // US_PER_MS or None
     view |= {"state": alarm.state.value, "ne107": alarm.ne107.value}
-    view["detail"] = None if alarm.detail is None else _detail_json(alarm.detail)
+    view["detail"] = None if alarm.detail is None else detail_json(alarm.detail)
     return view
+
+
+def transition_json(transition: Transition) -> dict[str, Any]:
+    """Show a transition, and its alarm after it, as plain JSON types."""
+    kind, time = transition.kind, rfc3339(transition.at_us)
+    return {"time": time, "transition": kind, **to_json(transition.alarm)}
 
 
 def audit_detail(alarm: Alarm) -> str:
@@ -225,7 +231,8 @@ def _finding(detail: Detail | None) -> dict[str, Any]:
     }
 
 
-def _detail_json(detail: Detail) -> dict[str, Any]:
+def detail_json(detail: Detail) -> dict[str, Any]:
+    """Show a finding as plain JSON types; times in ms since the epoch."""
     view = _finding(detail)
     view["message_key"] = detail.message_key
     view["message_args"] = {key: _plain(value) for key, value in detail.message_args.items()}

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_agent.cli.recordings import (
     add_config_arguments,
@@ -97,16 +97,11 @@ def _with_progress(recording: Playback) -> Iterator[Columns | TensorBlock]:
 def _line(replay: Replay, transition: Transition, args: argparse.Namespace) -> str:
     import orjson  # noqa: PLC0415
 
-    from edge_agent.alarms import rfc3339, to_json  # noqa: PLC0415
+    from edge_agent.alarms import rfc3339, transition_json  # noqa: PLC0415
 
-    alarm = transition.alarm
     if args.json:
-        row: dict[str, Any] = {
-            "time": rfc3339(transition.at_us),
-            "transition": transition.kind,
-            **to_json(alarm),
-        }
-        return orjson.dumps(row).decode()
+        return orjson.dumps(transition_json(transition)).decode()
+    alarm = transition.alarm
     texts = replay.texts.render(alarm, replay.runtime.catalogue.rule(alarm.alarm_id))["message"]
     text = texts.get("en") or next(iter(texts.values()))
     model = alarm.detail.model if alarm.detail else None

@@ -20,6 +20,7 @@ from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
 from edge_agent.daemon.pipeline_loop import PipelineLoop
+from edge_agent.daemon.predictions import Predictions
 from edge_agent.daemon.questions import Questions
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
 from edge_agent.daemon.runtime import RuntimeBuilder
@@ -40,7 +41,7 @@ from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import ask_routes, status_routes, with_document
+from edge_agent.service import ask_routes, predict_routes, status_routes, with_document
 from edge_agent.serving import Reconciler
 
 if TYPE_CHECKING:
@@ -209,7 +210,12 @@ class Parts:
             self.clock,
         )
         self.questions = Questions(self.runtime, self.status)
-        routes = [*status_routes(self.status, self.metrics), *ask_routes(self.questions)]
+        self.predictions = Predictions(self.runtime, self.builder.verified)
+        routes = [
+            *status_routes(self.status, self.metrics),
+            *ask_routes(self.questions),
+            *predict_routes(self.predictions),
+        ]
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         keys = config.store.path.with_name(FILE_NAME)

@@ -177,6 +177,7 @@ class Daemon:
             await guard("stop", parts.grpc.stop())
         if parts.served is not None:
             await guard("stop", parts.served.stop())
+        await guard("stop", parts.predictions.close())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:
             runtime.models.close()

@@ -12,19 +12,19 @@ from edge_agent.clock import FakeClock
 from edge_agent.config.schema import ModelUse
 from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.errors import NotFoundError
-from edge_agent.models import ModelRepository
+from edge_agent.models import ModelRepository, VerifiedBundles
 from edge_agent.ops.metrics import Metrics
 from edge_agent.values import parted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.models import Model, Ref
     from edge_agent.pipeline import Step
     from edge_agent.plant import PlantAsset
-    from edge_agent.serving import WindowBatch
+    from edge_agent.serving import Scored, WindowBatch
     from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.models")
@@ -34,21 +34,35 @@ class Replay:
     """A runtime without sources, ready to walk through recordings.
 
     A recording has no gateway clock: shelving does not end, and no time is too far ahead.
+    scored: the windows of the last step.
     """
 
     def __init__(self, builder: RuntimeBuilder, runtime: Runtime) -> None:
         self.runtime = runtime
         self.metrics = builder.metrics
         self.texts = load_texts(runtime.config.alarms)
+        self.scored: Sequence[Scored] = ()
         self._builder = builder
         self._candidate: str | None = None
         self._uses: dict[str, ModelUse] = {}  # of a candidate without an active version
 
     @classmethod
-    async def load(cls, config: Config, candidate: Ref | None = None) -> Replay:
-        """Load and activate the models; candidate: a version to compare with the active one."""
+    async def load(
+        cls,
+        config: Config,
+        candidate: Ref | None = None,
+        *,
+        verified: VerifiedBundles | None = None,
+    ) -> Replay:
+        """Load and activate the models; candidate: a version to compare with the active one.
+
+        verified: bundles that need not be tried again.
+        """
         loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
-        builder = RuntimeBuilder(Metrics(), FakeClock(), loading, {}, lambda: None, live=False)
+        known = verified or VerifiedBundles()
+        builder = RuntimeBuilder(
+            Metrics(), FakeClock(), loading, {}, lambda: None, live=False, verified=known
+        )
         replay = cls(builder, builder.build(config, await builder.load_models(config)))
         if candidate is not None:
             await replay._load_candidate(candidate)
@@ -76,7 +90,8 @@ class Replay:
 
     def _step(self, due: list[WindowBatch]) -> Step:
         pipeline = self.runtime.pipeline
-        step = pipeline.update_alarms(pipeline.score_windows(due))
+        self.scored = pipeline.score_windows(due)
+        step = pipeline.update_alarms(self.scored)
         step.shadow = pipeline.run_shadows()
         return step
 

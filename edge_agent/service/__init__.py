@@ -5,6 +5,7 @@
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
 from edge_agent.service.openapi import with_document
+from edge_agent.service.predict import PREDICT_S, Predictor, SentTable, predict_routes
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
@@ -15,12 +16,16 @@ from edge_agent.service.status_api import (
 __all__ = [
     "ASSET_COMMANDS",
     "COMMANDS",
+    "PREDICT_S",
     "AnswerProvider",
+    "Predictor",
     "Question",
+    "SentTable",
     "StatusProvider",
     "ask_routes",
     "oip",
     "oip_grpc",
+    "predict_routes",
     "served_models",
     "status_routes",
     "with_document",

@@ -7,6 +7,8 @@ from edge_agent.serving.evaluation import (
     EvaluationRules,
     alarm_id,
     evaluate,
+    fault_of,
+    observation,
     reportable,
 )
 from edge_agent.serving.following import Followed
@@ -35,6 +37,8 @@ __all__ = [
     "alarm_id",
     "anomaly_models",
     "evaluate",
+    "fault_of",
     "inputs_of",
+    "observation",
     "reportable",
 ]

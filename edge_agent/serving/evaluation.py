@@ -88,7 +88,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     deployment, outputs = scored.deployment, scored.outputs
     manifest = deployment.model.manifest
     outside = scored.names_outside(i)
-    fault, probability = _fault(scored, i, is_uncertain=bool(outside))
+    fault, probability = fault_of(scored, i, is_uncertain=bool(outside))
     coverage = float(scored.coverage[i])
     key, following = deployment.task.message_key, deployment.following
     moved = {} if following is None else following.message_args(int(scored.row[i]))
@@ -169,7 +169,7 @@ def _mode(manifest: Manifest) -> str:
     return PROVISIONAL if manifest.provisional_s else "active"
 
 
-def _fault(scored: Scored, i: int, *, is_uncertain: bool) -> tuple[str, float | None]:
+def fault_of(scored: Scored, i: int, *, is_uncertain: bool) -> tuple[str, float | None]:
     """The most likely fault class and its probability; else the rule's failure mode.
 
     Outside of the training data no class is known, and no probability is more than a half.

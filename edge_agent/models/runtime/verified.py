@@ -50,7 +50,15 @@ class VerifiedBundles:
         """As bytes for the store; `is_changed` is false from now on."""
         with self._lock:
             self.is_changed = False
-            return orjson.dumps({"machine": self._machine, "trials": self._trials})
+            return self._as_bytes()
+
+    def as_bytes(self) -> bytes:
+        """The same for another process of this machine; `is_changed` stays."""
+        with self._lock:
+            return self._as_bytes()
+
+    def _as_bytes(self) -> bytes:
+        return orjson.dumps({"machine": self._machine, "trials": self._trials})
 
     def restore(self, raw: bytes) -> None:
         """Read what `dumped` wrote, on this machine or another.

@@ -36,7 +36,7 @@ _GOOD_CLASSIC: Final = 192
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Columns by index; `qualities` has one for each of `values`.
+    """Columns by index; `qualities` has one for each of `values`. other_units: as in `Report`.
 
     clock: the time of day, if `time` is only the date. classic: quality codes are of OPC Classic.
     """
@@ -51,6 +51,7 @@ class Plan:
     qualities: list[int | None]
     classic: bool = False
     unused: list[str] = field(default_factory=list)
+    other_units: dict[str, str] = field(default_factory=dict)
 
     @property
     def naming_column(self) -> int:
@@ -105,7 +106,9 @@ def make_plan(config: ReplayConfig, table: Table, places: Places, asset: str) ->
     used = {time, clock, assets, labels, *values, *qualities}
     unused = [name for n, name in enumerate(names) if n not in used]
     shown = [names[n] for n in values]
-    return Plan(asset, time, clock, assets, labels, values, shown, qualities, classic, unused)
+    plan = Plan(asset, time, clock, assets, labels, values, shown, qualities, classic, unused)
+    plan.other_units.update(_other_units(table, shown, places, asset))
+    return plan
 
 
 def _nothing_fits(table: Table, places: Places, asset: str) -> EdgeAgentError:
@@ -173,7 +176,7 @@ def _signal_columns(
         if index != NOWHERE:
             found.setdefault(index, []).append(n)
     chosen: list[int] = []
-    for index, several in found.items():
+    for several in found.values():
         mapped = [n for n in several if places.is_mapped(names[n])]
         exact = mapped or [n for n in several if places.is_exact(asset, names[n])] or several
         if len(several) > 1 and len(exact) != 1:
@@ -183,15 +186,20 @@ def _signal_columns(
                 hint="set it: columns",
             )
         chosen.append(exact[0])
-        _check_unit(table, names[exact[0]], places.unit(index))
     return sorted(chosen)
 
 
-def _check_unit(table: Table, name: str, unit: str) -> None:
-    found = unit_of_name(name)
-    if unit and found and not same_unit(found, unit):
-        fields = {"file": str(table.path), "column": name, "config": unit}
-        log.warning("a column has another unit than its signal", extra=fields)
+def _other_units(table: Table, columns: list[str], places: Places, asset: str) -> dict[str, str]:
+    """The columns that name another unit than their signal has, with the signal's."""
+    found: dict[str, str] = {}
+    for name in columns:
+        index, own = places.find(asset, name), unit_of_name(name)
+        unit = "" if index == NOWHERE else places.unit(index)
+        if unit and own and not same_unit(own, unit):
+            found[name] = unit
+            fields = {"file": str(table.path), "column": name, "config": unit}
+            log.warning("a column has another unit than its signal", extra=fields)
+    return found
 
 
 def time_columns(
@@ -219,6 +227,11 @@ def time_columns(
         clock = _first_like(table, is_clock, time)
         return time, clock if clock is not None and _goes_with(table, time, clock) else None
     return time, None
+
+
+def has_times(names: Sequence[str], row: Sequence[str]) -> bool:
+    """True if a column has the name of a time, or the first row has a date."""
+    return first_named([*names], TIME_NAMES) is not None or any(match(cell) for cell in row)
 
 
 def _goes_with(table: Table, date: int, clock: int) -> bool:

@@ -195,7 +195,8 @@ class Recording:
         zone, several = find_zone(config.timezone), plan.label_column is not None
         reader = TimeReader(parse, zone, sample, several=several)
         how = choose_numbers(table, plan.values, (plan.time, plan.clock), config.decimal)
-        self.report.describe(_read_as(config, table, how, reader), plan.unused)
+        read_as = _read_as(config, table, how, reader)
+        self.report.describe(read_as, plan.unused, plan.other_units)
         order, count = TimeOrder(backward=reader.backward), self.counter(table.path, report)
         return Decoder(config, self._places, plan, table.names, reader, order, how, count)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from edge_agent.sources.replay.labels import is_quality_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _MAX_CELL: Final = 60
@@ -140,13 +141,14 @@ class Report:
     """The findings of one file, or of all files of a recording.
 
     rows: read, by column. read_as: what was detected, of each kind of file. unused: columns that
-    are no signal.
+    are no signal. other_units: the unit of its signal, by column that names another one.
     """
 
     found: dict[tuple[str, str], Finding] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
     read_as: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    other_units: dict[str, str] = field(default_factory=dict)
 
     def add(self, one: Finding) -> None:
         """Count cells or rows with a cause."""
@@ -161,8 +163,9 @@ class Report:
         for column in columns:
             self.rows[column] += n
 
-    def describe(self, read_as: str, unused: list[str]) -> None:
-        """Record how a file is read, and its columns that are no signal."""
+    def describe(self, read_as: str, unused: list[str], other_units: Mapping[str, str]) -> None:
+        """Record how a file is read, its columns that are no signal, and those in other units."""
+        self.other_units |= other_units
         self.read_as += [read_as] * (bool(read_as) and read_as not in self.read_as)
         self.unused += [name for name in unused if name and name not in self.unused]
 

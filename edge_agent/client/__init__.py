@@ -1,0 +1,78 @@
+"""The client of a gateway, for notebooks, scripts and other services.
+
+    from edge_agent.client import Client
+
+    client = Client("http://127.0.0.1:9460", api_key)
+    answer = client.predict_failure(data, asset="P-101")
+    print(answer.prediction, answer.probability, answer.contributors)
+
+It needs the standard library alone; docs/client.md has all calls.
+"""
+
+from edge_agent.client.answers import (
+    Alarm,
+    Answer,
+    Asset,
+    Contributor,
+    Fact,
+    Feedback,
+    Finding,
+    Input,
+    Life,
+    Model,
+    ModelVersion,
+    Passage,
+    Prediction,
+    Recording,
+    Text,
+    Transition,
+    Window,
+    WindowScore,
+)
+from edge_agent.client.awaiting import AsyncClient
+from edge_agent.client.blocking import Client
+from edge_agent.client.errors import (
+    BadDataError,
+    BusyError,
+    ClientError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    ServerError,
+    TimedOutError,
+    UnauthorizedError,
+    UnreachableError,
+)
+
+__all__ = [
+    "Alarm",
+    "Answer",
+    "Asset",
+    "AsyncClient",
+    "BadDataError",
+    "BusyError",
+    "Client",
+    "ClientError",
+    "ConflictError",
+    "Contributor",
+    "Fact",
+    "Feedback",
+    "Finding",
+    "ForbiddenError",
+    "Input",
+    "Life",
+    "Model",
+    "ModelVersion",
+    "NotFoundError",
+    "Passage",
+    "Prediction",
+    "Recording",
+    "ServerError",
+    "Text",
+    "TimedOutError",
+    "Transition",
+    "UnauthorizedError",
+    "UnreachableError",
+    "Window",
+    "WindowScore",
+]

@@ -1,0 +1,107 @@
+"""The process that answers `POST /api/predict`, so that no table disturbs the pipeline.
+
+It reads questions from stdin and writes answers to stdout, each with its length in front, until
+stdin ends. The daemon, its parent, is trusted: a question is a pickle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from edge_agent.daemon.prediction import predict
+from edge_agent.daemon.prediction_table import TableError
+from edge_agent.errors import EdgeAgentError, NotFoundError
+from edge_agent.ops import logs
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from edge_agent.config.schema import Config
+    from edge_agent.service import SentTable
+
+LENGTH: Final = struct.Struct("!Q")
+_NICER: Final = 19
+_MORE_MEMORY: Final = 1 << 30  # bytes, behind what the start takes
+
+log = logging.getLogger("edge_agent.daemon")
+
+
+class Question(NamedTuple):
+    """A table, the config of its asset alone, and the daemon's verified bundles.
+
+    limit_s: the process ends itself after this time.
+    """
+
+    table: SentTable
+    config: Config
+    verified: bytes
+    limit_s: float
+
+
+def answer(question: Question) -> tuple[int, bytes]:
+    """The HTTP status and the JSON of an answer or of an error."""
+    try:
+        found = asyncio.run(predict(question.table, question.config, question.verified))
+        return 200, orjson.dumps(found)
+    except TableError as error:
+        return 400, _error(error, column=error.column)
+    except NotFoundError as error:
+        return 404, _error(error)
+    except EdgeAgentError as error:
+        return 409, _error(error)
+    except MemoryError:
+        hint = "send fewer rows"
+        return 400, orjson.dumps({"error": "the table needs too much memory", "hint": hint})
+    except Exception:
+        log.exception("prediction failed")
+        hint = "the daemon's log says more"
+        return 500, orjson.dumps({"error": "internal error", "hint": hint})
+
+
+def _error(error: EdgeAgentError, **more: Any) -> bytes:  # noqa: ANN401 (JSON)
+    text = f"{error.where}: {error.message}" if error.where else error.message
+    return orjson.dumps({"error": text, "hint": error.hint, **more})
+
+
+def main() -> int:
+    """Answer questions until stdin ends."""
+    _be_modest()
+    logs.setup("error")
+    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what anything prints must not be an answer
+    while head := asked.read(LENGTH.size):
+        question: Question = pickle.loads(asked.read(LENGTH.unpack(head)[0]))  # noqa: S301 (ours)
+        signal.setitimer(signal.ITIMER_REAL, question.limit_s)  # SIGALRM ends it
+        status, body = answer(question)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _write(answers, bytes([status // 100, status % 100]) + body)
+    return 0
+
+
+def _write(file: BinaryIO, body: bytes) -> None:
+    file.write(LENGTH.pack(len(body)) + body)
+    file.flush()
+
+
+def _be_modest() -> None:
+    """Behind everything else of this machine, and with an end to its memory."""
+    with suppress(OSError):  # our systemd unit forbids it
+        os.nice(_NICER)
+    used = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = used + _MORE_MEMORY
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,206 @@
+"""The process of predictions: it is kept, replaced when it dies, ended when it takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import math
+import pickle
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_agent.config.schema import Asset, Config, ModelUse, Signal, Template
+from edge_agent.config.settings import Http
+from edge_agent.config.types import Name, Secret
+from edge_agent.daemon import predictions
+from edge_agent.daemon.prediction import config_of_model, predict
+from edge_agent.daemon.predictions import Predictions
+from edge_agent.daemon.replay import Replay
+from edge_agent.models import VerifiedBundles
+from edge_agent.plant import Plant
+from edge_agent.service import SentTable
+from edge_agent.testing import mean_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from edge_agent.daemon.prediction_child import Question
+
+PAIR = Template({Name("a"): Signal(), Name("b"): Signal()}, (ModelUse(Name("quick")),))
+TABLE = SentTable("P-1", "", b'{"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}')
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """One asset, which a tiny model scores."""
+    folder = tmp_path_factory.mktemp("models")
+    mean_bundle(folder / "quick", ["a", "b"], length=4)
+    return Config(
+        templates={Name("pair"): PAIR},
+        assets={"P-{1..2}": Asset(Name("pair"))},
+        models_dir=folder,
+    )
+
+
+class Running:
+    """What of a runtime is used."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.plant = config, Plant(config)
+
+
+@pytest.fixture
+async def asked(config: Config) -> AsyncIterator[Predictions]:
+    runtime: Any = Running(config)
+    made = Predictions(lambda: runtime, VerifiedBundles())
+    yield made
+    await made.close()
+
+
+def pid(asked: Predictions) -> int | None:
+    child = asked._child
+    return None if child is None else child.pid
+
+
+async def test_a_process_is_kept_for_the_next_question(asked: Predictions) -> None:
+    first = await asked.predict(TABLE)
+    kept = pid(asked)
+    assert first[0] == 200
+    assert json.loads(first[1])["score"] == 2.5
+    assert await asked.predict(TABLE) == first
+    assert pid(asked) == kept is not None
+
+
+async def test_a_process_that_died_is_replaced(asked: Predictions) -> None:
+    """As when the system is short of memory: the next client does not notice."""
+    await asked.predict(TABLE)
+    child = asked._child
+    assert child is not None
+    child.kill()
+    await child.wait()
+    assert (await asked.predict(TABLE))[0] == 200
+
+
+async def test_a_process_that_dies_at_work_is_an_error_and_no_end(
+    asked: Predictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asked.predict(TABLE)
+    child = asked._child
+    assert child is not None
+    exchange = predictions._exchange
+
+    async def killed(process: asyncio.subprocess.Process, raw: bytes) -> bytes:
+        process.kill()
+        return await exchange(process, raw)
+
+    monkeypatch.setattr(predictions, "_exchange", killed)
+    status, body = await asked.predict(TABLE)
+    assert status == 500
+    assert "ended with code -9" in json.loads(body)["error"]
+    monkeypatch.undo()
+    assert (await asked.predict(TABLE))[0] == 200
+
+
+async def test_an_answer_that_takes_too_long_ends_the_process(
+    asked: Predictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own timer; the pipeline's event loop may be busy."""
+    monkeypatch.setattr(predictions, "PREDICT_S", 1e-4)
+    status, body = await asked.predict(TABLE)
+    assert status == 504
+    assert "send fewer rows" in json.loads(body)["hint"]
+
+
+async def test_a_client_that_gives_up_ends_the_process(asked: Predictions) -> None:
+    asking = asyncio.create_task(asked.predict(TABLE))
+    while pid(asked) is None:
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert pid(asked) is None
+
+
+async def test_an_idle_process_ends(asked: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "IDLE_S", 0.0)
+    await asked.predict(TABLE)
+    child = asked._child
+    assert child is not None
+    assert await asyncio.wait_for(child.wait(), 20) == 0
+    assert pid(asked) is None
+
+
+async def test_the_process_knows_one_asset_and_nothing_that_connects(
+    asked: Predictions, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other machine of the plant, no address, no place of a secret."""
+    sent: list[Question] = []
+
+    async def exchange(_: object, raw: bytes) -> bytes:
+        sent.append(pickle.loads(raw))  # noqa: S301 (ours)
+        return bytes([2, 0]) + b"{}"
+
+    secret = Secret(env="TOKEN")
+    runtime: Any = Running(replace(config, http=Http(token=secret), sinks={Name("bus"): secret}))
+    monkeypatch.setattr(predictions, "_exchange", exchange)
+    monkeypatch.setattr(asked, "_runtime", lambda: runtime)
+    for table in (TABLE, replace(TABLE, asset="", model="quick")):
+        assert await asked.predict(table) == (200, b"{}")
+    assert [[*one.config.assets] for one in sent] == [["P-1"], ["recording"]]
+    assert all(not one.config.sinks and one.config.http == Http() for one in sent)
+
+
+async def test_a_gateway_that_nobody_asks_has_no_process(asked: Predictions) -> None:
+    assert pid(asked) is None
+
+
+cells = st.none() | st.floats(-1e6, 1e6)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(cells, cells), min_size=4, max_size=12))
+def test_json_rows_and_csv_of_the_same_numbers_give_the_same_answer(
+    config: Config, rows: list[tuple[float | None, float | None]]
+) -> None:
+    """Also where cells are empty, and where the answer is an error."""
+    lines = [
+        ",".join("" if v is None else repr(v) for v in (n, *row)) for n, row in enumerate(rows)
+    ]
+    columns = {"time": [*range(len(rows))], "a": [a for a, _ in rows], "b": [b for _, b in rows]}
+    tables = [
+        SentTable("", "quick", json.dumps(columns).encode()),
+        SentTable("", "quick", json.dumps(rows).encode()),
+        SentTable("", "quick", "\n".join(["time,a,b", *lines]).encode(), is_json=False),
+    ]
+    answers = [answer(table, config) for table in tables]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def answer(table: SentTable, config: Config) -> object:
+    """The answer without how the data were read; or the kind of error."""
+    of_model, asset = config_of_model(config, "quick")
+    mine = SentTable(asset, table.model, table.body, table.is_json)
+    try:
+        found = asyncio.run(predict(mine, of_model, verified(config.models_dir)))
+    except Exception as error:  # noqa: BLE001 (it is compared)
+        return type(error).__name__
+    assert math.isfinite(found["score"])
+    return {key: value for key, value in found.items() if key != "recording"}
+
+
+@functools.cache
+def verified(folder: Path) -> bytes:
+    """What a daemon knows after it has loaded the model: examples do not try it again."""
+    known = VerifiedBundles()
+    config = Config(templates={Name("pair"): PAIR}, models_dir=folder)
+    replay = asyncio.run(Replay.load(config, verified=known))
+    replay.close()
+    return known.as_bytes()
