@@ -19,6 +19,7 @@ from edge_agent.config.settings import (
     Http,
     Inference,
     Log,
+    Manuals,
     Runtime,
     Store,
     Trust,
@@ -355,6 +356,7 @@ class Config:
     store: Store = field(default_factory=Store)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
+    manuals: Manuals = field(default_factory=Manuals)
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
 

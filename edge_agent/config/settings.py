@@ -95,6 +95,20 @@ class Inference:
 
 
 @dataclass(frozen=True, slots=True)
+class Manuals:
+    """The plant's manuals, which `edge-agent ask` quotes."""
+
+    folder: Path | None = None  # PDF, HTML, Markdown and text files, also in its folders
+    encoder: str = "auto"  # auto, none, use, e5, or the URL of a server with /v1/embeddings
+    encoder_model: str = ""  # of that server
+    encoder_key: Secret | None = None  # of that server
+    every: Annotated[Duration, Between(10, 86_400)] = Duration(300)  # between looks at the folder
+    memory: Annotated[Size, Between(64 << 20, 1 << 40)] = Size(512 << 20)  # of each child
+    file_time: Annotated[Duration, Between(1, 3600)] = Duration(120)  # of processor, for a file
+    max_pages: Annotated[int, Between(1, 100_000)] = 5000  # of a document
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Logs to stderr, which journald reads."""
 

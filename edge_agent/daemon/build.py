@@ -209,7 +209,7 @@ class Parts:
             self.metrics,
             self.clock,
         )
-        self.questions = Questions(self.runtime, self.status)
+        self.questions = Questions(self.runtime, self.status, self.clock)
         self.predictions = Predictions(self.runtime, self.builder.verified)
         routes = [
             *status_routes(self.status, self.metrics),

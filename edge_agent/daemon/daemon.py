@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import asset_learning, asset_removal, certificates, supervisor
+from edge_agent.daemon import asset_learning, asset_removal, certificates, questions, supervisor
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
@@ -140,6 +140,7 @@ class Daemon:
             "upkeep": repeat("upkeep", RECONCILE_EVERY_S, parts.reconciler.reconcile),
             "processes": repeat("processes", RECONCILE_EVERY_S, parts.tend_processes),
             "forget": repeat("forget", asset_removal.EVERY_S, parts.removal.remove_ghosts),
+            "manuals": repeat("manuals", questions.EVERY_S, parts.questions.tend),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }
         if parts.served is not None:
@@ -178,6 +179,7 @@ class Daemon:
         if parts.served is not None:
             await guard("stop", parts.served.stop())
         await guard("stop", parts.predictions.close())
+        await guard("stop", parts.questions.close())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:
             runtime.models.close()

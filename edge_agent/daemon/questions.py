@@ -7,7 +7,6 @@ nothing for it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import NotFoundError
@@ -17,86 +16,143 @@ from edge_agent.store import AuditFilter, HistoryFilter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.clock import Clock
+    from edge_agent.config.settings import Manuals
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import Status
-    from edge_agent.language import Search, Subject
+    from edge_agent.language.facts import Subject
+    from edge_agent.language.manuals import ManualSearch
     from edge_agent.service import Question
 
     Row = dict[str, Any]
 
 MAX_WAITING: Final = 8
+EVERY_S: Final = 15.0  # between two looks at the work of the manuals
+_MAX_COMMENTS: Final = 2000
+# Commands with which people write what they found; other entries of the audit are not words.
+_SAYING: Final = frozenset(
+    {"ack", "shelve", "unshelve", "suppress", "remove_from_service", "return_to_service"}
+    | {"feedback", "failed", "overhauled", "healthy", "learn"}
+)
 _PAST_ROWS: Final = 200
 _MAX_TRAINING: Final = 160  # characters
 
 
-@dataclass(slots=True)
 class Questions:
     """Answers to questions (`service.AnswerProvider`), one at a time."""
 
-    runtime: Callable[[], Runtime]
-    status: Status
-    waiting: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(self, runtime: Callable[[], Runtime], status: Status, clock: Clock) -> None:
+        self._runtime, self._status, self._clock = runtime, status, clock
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        self._config: Manuals | None = None
+        self._search: ManualSearch | None = None
+        self._comments: list[Row] = []  # of the audit, the newest first
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """Facts and passages; NotFoundError if there is no such asset or alarm."""
-        if self.waiting >= MAX_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise Refusal(429, "too many questions at once", headers={"Retry-After": "2"})
-        self.waiting += 1
+        self._waiting += 1
         try:
-            async with self.turn:
+            async with self._turn:
                 return await self._answer(question)
         finally:
-            self.waiting -= 1
+            self._waiting -= 1
 
     async def manuals(self) -> dict[str, Any]:
-        """The documents of the index."""
-        return {"folder": None, "documents": []}
+        """The documents of the index, with how each was calibrated."""
+        if self._runtime().config.manuals.folder is None:
+            return {"folder": None, "documents": []}
+        return await (await self._manual_search()).documents()
 
     async def manual_page(self, document: str, number: int) -> str:
-        """The text of a page."""
-        raise NotFoundError("no such page", where=f"{document}/{number}")
+        """The text of a page; NotFoundError if there is none."""
+        text = None
+        if self._runtime().config.manuals.folder is not None:
+            text = await (await self._manual_search()).page(document, number)
+        if text is None:
+            hint = "the manual may have a newer revision: ask again"
+            raise NotFoundError("no such page", where=f"{document}/{number}", hint=hint)
+        return text
+
+    async def tend(self) -> None:
+        """Index the manuals when it is time; does nothing if there are none."""
+        if self._search is not None or self._runtime().config.manuals.folder is not None:
+            await (await self._manual_search()).tend()
+
+    async def close(self) -> None:
+        """End the children."""
+        if self._search is not None:
+            await self._search.close()
+
+    async def _manual_search(self) -> ManualSearch:
+        """The search of the present config."""
+        from edge_agent.language import manuals  # noqa: PLC0415 (see the module's docstring)
+
+        config = self._runtime().config
+        if self._search is None or self._config != config.manuals:
+            await self.close()
+            index = config.store.path.with_suffix(".manuals.db")
+            self._config = config.manuals
+            self._search = manuals.ManualSearch(config.manuals, index, self._clock)
+        return self._search
+
+    async def _new_comments(self) -> list[Row]:
+        """What people wrote with their commands: rows of the audit, the newest first."""
+        known = self._comments[0]["row"] if self._comments else 0
+        found: list[Row] = []
+        before = None
+        while len(found) < _MAX_COMMENTS:
+            page = await self._status.audit(AuditFilter(before=before), _PAST_ROWS)
+            new = [row for row in page if row["row"] > known]
+            found += new
+            if not page or len(new) < len(page):
+                break
+            before = page[-1]["row"]
+        said = [_comment(row) for row in found if row["action"] in _SAYING and row["detail"]]
+        self._comments = (said + self._comments)[:_MAX_COMMENTS]
+        return self._comments
 
     async def _answer(self, question: Question) -> dict[str, Any]:
-        from edge_agent import language as room  # noqa: PLC0415 (see the module's docstring)
+        from edge_agent.language import answers, facts, words  # noqa: PLC0415 (same)
 
-        texts = room.load_catalogue(self.runtime().config.alarms)
+        texts = facts.load_catalogue(self._runtime().config.alarms)
         known = {one.name.lower() for one in texts.languages}
         asked = (question.language or "").lower()
         spoken = asked if asked in known else asked.split("-", maxsplit=1)[0]
         if spoken not in known:
-            spoken = room.language_of(question.text)
+            spoken = words.language_of(question.text)
         subject = await self._subject(question)
-        facts = room.facts_of(subject, spoken, texts)
-        return room.compose(facts, await self._search(question), spoken, texts)
-
-    async def _search(self, _question: Question) -> Search:
-        from edge_agent import language as room  # noqa: PLC0415
-
-        return room.Search(is_configured=False)
+        known_facts = facts.facts_of(subject, spoken, texts)
+        search = await self._manual_search()
+        # That of the answer may be another one.
+        asked_in = words.language_of(question.text)
+        found = await search.search(question.text, asked_in, await self._new_comments())
+        return answers.compose(known_facts, found, spoken, texts)
 
     async def _subject(self, question: Question) -> Subject:
         """The alarm and the asset that a question is about, and what is known of them."""
-        from edge_agent import language as room  # noqa: PLC0415
+        from edge_agent.language import answers, facts  # noqa: PLC0415 (same)
 
-        alarms = {row["alarm_id"]: row for row in self.status.alarms("all")}
-        assets = {row["id"]: row for row in self.status.assets()}
+        alarms = {row["alarm_id"]: row for row in self._status.alarms("all")}
+        assets = {row["id"]: row for row in self._status.assets()}
         alarm_id = _known(question.alarm, alarms, "alarm")
         asset_id = _known(question.asset, assets, "asset")
         if not alarm_id:
-            alarm_id = room.named_in(question.text, alarms)
+            alarm_id = answers.named_in(question.text, alarms)
         if not alarm_id and not asset_id:
-            asset_id = room.named_in(question.text, assets)
-        standing = [row for row in self.status.alarms(None) if asset_id in {"", row["asset"]}]
+            asset_id = answers.named_in(question.text, assets)
+        standing = [row for row in self._status.alarms(None) if asset_id in {"", row["asset"]}]
         if not alarm_id and asset_id and len(standing) == 1:
             alarm_id = standing[0]["alarm_id"]
         if not alarm_id:
-            return room.Subject(asset=assets.get(asset_id), alarms=standing)
+            return facts.Subject(asset=assets.get(asset_id), alarms=standing)
         alarm = alarms[alarm_id]
-        past = await self.status.history(HistoryFilter(asset=alarm["asset"]), _PAST_ROWS)
-        words = await self.status.audit(AuditFilter(asset=alarm["asset"]), _PAST_ROWS)
+        past = await self._status.history(HistoryFilter(asset=alarm["asset"]), _PAST_ROWS)
+        words = await self._status.audit(AuditFilter(asset=alarm["asset"]), _PAST_ROWS)
         asset = assets.get(alarm["asset"])
-        return room.Subject(alarm, asset, (alarm,), self._model(alarm), past, words)
+        return facts.Subject(alarm, asset, (alarm,), self._model(alarm), past, words)
 
     def _model(self, alarm: Row) -> Row | None:
         """What the manifest of an alarm's model says, and its record on this gateway."""
@@ -104,12 +160,12 @@ class Questions:
         if made_by is None:
             return None
         which = (made_by["name"], made_by["version"])
-        deployments = self.runtime().pipeline.deployments
+        deployments = self._runtime().pipeline.deployments
         manifests = (one.model.manifest for one in deployments)
         manifest = next((one for one in manifests if (one.name, one.version) == which), None)
         if manifest is None:
             return None
-        rows = self.status.models()
+        rows = self._status.models()
         row = next((r for r in rows if r["name"] == made_by["name"] and r["mode"] == "active"), {})
         counts = ("judged_h", "alarms", "called_false", "called_true")
         return {key: row.get(key) for key in counts} | {
@@ -121,6 +177,12 @@ class Questions:
             "classes": list(manifest.classes),
             "training": "; ".join(manifest.training.values())[:_MAX_TRAINING],
         }
+
+
+def _comment(row: Row) -> Row:
+    """A row of the audit as it is searched and shown."""
+    kept = {key: row[key] for key in ("row", "subject", "action", "at_ms")}
+    return kept | {"by": row["actor"], "text": row["detail"]}
 
 
 def _known(wanted: str | None, rows: dict[str, Row], what: str) -> str:

@@ -52,3 +52,90 @@ def _seen(char: str) -> str:
     if char in "\t\v" or category == "Zs":
         return " "
     return "\n" if category in {"Zl", "Zp"} else ""
+
+
+def is_dense(text: str) -> bool:
+    """True if a text is mostly Chinese or Japanese, which says the same in fewer signs."""
+    dense = len(_KANA.findall(text)) + len(_HAN.findall(text))
+    return 3 * dense > len(_LATIN.findall(text))
+
+
+# Tokens for the indexes ---------------------------------------------------------------------------
+
+_RUNS: Final = re.compile(
+    "(?P<dense>[\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f]+)|(?P<word>[^\\W_]+)"
+)
+# A name of a part, a code, a figure: the same in every language.
+_CODE: Final = re.compile(r"[A-Za-z]*[-_.]?\d[\w.-]*")
+# Small words and those of questions, which tell nothing of what is asked.
+_ENGLISH_STOPS: Final = (
+    "a an the of to and or is are be been was were do does did how what where when why which who "
+    "whose with after at by for from in into on off not no must may might can could should would "
+    "will shall i it its you your my me we they them this that these those there here if then than "
+    "as so about any all have has had get much many long often"
+)
+_GERMAN_STOPS: Final = (
+    "der die das den dem des ein eine einen einem einer eines und oder ist sind war wird werden "
+    "wie was wo wann warum wieso welche welcher welches welchen mit nach bei von vom zu zum zur "
+    "im in am an auf aus für nicht muss müssen darf dürfen soll sollen kann können ich man wir "
+    "sie es er oft viel viele lange hat haben sich wenn dann als auch wer wofür womit wieviel "
+    "tun mache machen"
+)
+_STOP_WORDS: Final = frozenset([*_ENGLISH_STOPS.split(), *_GERMAN_STOPS.split()])
+TRIGRAM: Final = 3  # letters: of words that are bent or composed most pieces remain the same
+_DENSE_STOPS: Final = re.compile(
+    "什么|怎么|怎样|如何|多少|多久|多|几|哪些|哪个|哪里|为什么|是否|可以|应该|需要|请问|吗|呢|的|了|是|有|在|和|与|"
+    "どのように|どうすれば|どうやって|どのくらい|どれくらい|いつ|どこ|なに|何|なぜ|どの|どれ|"
+    "ですか|ますか|でしょうか|ください|できますか|すべき|する|した|して|します|いい|よい|です|ます|"
+    "の|は|が|を|に|で|と|へ|も|や|か|から|まで|より"
+)
+
+
+def terms(text: str, *, question: bool = False) -> list[str]:
+    """Words in lower case and pairs of signs of Chinese and Japanese, for FTS5 and for weights.
+
+    question: without words that questions have in common.
+    """
+    found: list[str] = []
+    for match in _RUNS.finditer(unicodedata.normalize("NFKC", text).casefold()):
+        word = match["word"]
+        if word:
+            if not (question and word in _STOP_WORDS):
+                found.append(word)
+            continue
+        runs = _DENSE_STOPS.split(match["dense"]) if question else [match["dense"]]
+        for run in runs:
+            found += [run[i : i + 2] for i in range(len(run) - 1)]
+            if not question:
+                found += run  # for questions about a thing of one sign, such as a pump
+            elif len(run) == 1:
+                found.append(run)
+    return found
+
+
+def trigrams(text: str) -> list[str]:
+    """The different trigrams of the telling words of a question."""
+    found: dict[str, None] = {}
+    for match in _RUNS.finditer(unicodedata.normalize("NFKC", text).casefold()):
+        word = match["word"]
+        runs = [word] if word else _DENSE_STOPS.split(match["dense"])
+        if word in _STOP_WORDS:
+            continue
+        for run in runs:
+            found |= dict.fromkeys(run[i : i + TRIGRAM] for i in range(len(run) - TRIGRAM + 1))
+    return list(found)
+
+
+def units(text: str) -> list[str]:
+    """The different pieces of a question by which its coverage is measured: see `coverage`."""
+    found: dict[str, None] = {}
+    for one in terms(text, question=True):
+        is_word = _LATIN.match(one) is not None and len(one) > TRIGRAM
+        pieces = [one[i : i + TRIGRAM] for i in range(len(one) - TRIGRAM + 1)] if is_word else [one]
+        found |= dict.fromkeys(pieces)
+    return list(found)
+
+
+def codes(text: str) -> list[str]:
+    """Names of parts, codes and figures in a text, which mean the same in every language."""
+    return list(dict.fromkeys(one.casefold() for one in _CODE.findall(text) if len(one) > 1))

@@ -17,7 +17,8 @@ from edge_agent.alarms.texts import TextEntry
 from edge_agent.config.schema import Alarms
 from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Name
-from edge_agent.language import Search, Subject, compose, facts_of, load_catalogue, named_in
+from edge_agent.language.answers import Search, compose, named_in
+from edge_agent.language.facts import Subject, facts_of, load_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
