@@ -8,9 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from edge_agent.config.types import Between, Duration, Secret, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+ENCODERS: Final = ("auto", "none", "use", "e5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,14 @@ class Manuals:
     memory: Annotated[Size, Between(64 << 20, 1 << 40)] = Size(512 << 20)  # of each child
     file_time: Annotated[Duration, Between(1, 3600)] = Duration(120)  # of processor, for a file
     max_pages: Annotated[int, Between(1, 100_000)] = 5000  # of a document
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong, as (key, message)."""
+        is_url = self.encoder.startswith(("http://", "https://"))
+        if self.encoder not in ENCODERS and not is_url:
+            yield "encoder", f"one of {', '.join(ENCODERS)}, or the URL of a server"
+        if is_url and not self.encoder_model:
+            yield "encoder_model", "a server needs the name of its model"
 
 
 @dataclass(frozen=True, slots=True)
