@@ -17,6 +17,32 @@ MAX_QUESTION: Final = 1000  # characters
 _KEYS: Final = frozenset({"question", "asset", "alarm", "language"})
 _TEXT: Final = "text/plain; charset=utf-8"
 _PAGE: Final = "/api/manuals/{id:[0-9a-f]{16}}/page/{number:[0-9]{1,6}}"
+_WORD: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
+_TAKES: Final = {
+    "type": "object",
+    "properties": {
+        "question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
+        "asset": _WORD,
+        "alarm": _WORD,
+        "language": _WORD,
+    },
+    "required": ["question"],
+    "additionalProperties": False,
+}
+_ANSWER: Final = {
+    "type": "object",
+    "properties": {
+        "answer": {"type": "string"},
+        "language": {"type": "string"},
+        "facts": {"type": "array"},
+        "passages": {"type": "array"},
+        "comments": {"type": "array"},
+        "found": {"type": "boolean"},
+        "nearest": {"type": "array", "items": {"type": "string"}},
+        "trouble": {"type": "string"},
+    },
+    "required": ["answer", "language", "facts", "passages", "found", "nearest"],
+}
 
 
 class Question(NamedTuple):
@@ -55,10 +81,20 @@ def ask_routes(answers: AnswerProvider) -> list[Route]:
         text = await answers.manual_page(request.parts["id"], number)
         return Response(text.encode(), _TEXT)
 
+    about = "Facts about an alarm, and passages of the manuals"
     return [
-        Route("POST", "/api/ask", ask, READ, parse=parse_question),
-        Route("GET", "/api/manuals", manuals, READ),
-        Route("GET", _PAGE, page, READ),
+        Route(
+            "POST",
+            "/api/ask",
+            ask,
+            READ,
+            parse=parse_question,
+            summary=about,
+            takes=_TAKES,
+            answer=_ANSWER,
+        ),
+        Route("GET", "/api/manuals", manuals, READ, summary="The documents of the index"),
+        Route("GET", _PAGE, page, READ, summary="A page that an answer quotes, as text"),
     ]
 
 

@@ -165,6 +165,11 @@ store:
 http:
   host: 127.0.0.1
   port: 9460
+inference:
+  enabled: false
+manuals:
+  folder: manuals
+  encoder: none
 log:
   level: info
   json: false

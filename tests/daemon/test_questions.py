@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from daemon_support import Feed, Running, Site
 from sink_support import Subscriber
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from edge_agent.testing import Mosquitto
 
 ALARM = "P-1.temp.quality"
+MANUAL = """# KP 200
+
+Revision 7
+
+## 1 Lubrication
+
+DANGER: The shaft turns.
+
+Press 15 g of lithium grease into the bearings.
+
+## 2 Storage
+
+Keep the pump dry.
+"""
 
 
 @pytest.fixture
@@ -63,6 +78,41 @@ async def test_an_alarm_is_explained(alarmed: Running, capsys: pytest.CaptureFix
     assert await ask(alarmed, "why?", "--alarm", "P-9.none") == 1
     assert "no such alarm" in capsys.readouterr().err
     assert alarmed.states() == {ALARM: "acked"}
+
+
+@pytest.mark.integration
+async def test_the_manuals_are_quoted_with_a_link(
+    tmp_path: Path, broker: Mosquitto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the folder of the config to the page behind the link; no key is needed to read."""
+    folder = tmp_path / "manuals"
+    folder.mkdir()
+    (folder / "pump.md").write_text(MANUAL)
+    manuals = {"folder": str(folder), "encoder": "none"}
+    async with Site(tmp_path, broker.url, manuals=manuals).daemon() as running:
+        await running.daemon.parts.questions.tend()
+        capsys.readouterr()
+        assert await ask(running, "Which grease do the bearings of P-1 need?", "--json") == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert [one["text"] for one in answer["passages"]] == [
+            "DANGER: The shaft turns.",
+            "Press 15 g of lithium grease into the bearings.",
+        ]
+        assert "P-1: " in answer["answer"]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(running.url + answer["passages"][1]["url"]) as page,
+        ):
+            assert answer["passages"][1]["text"] in await page.text()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{running.url}/api/ask", json={"question": "Who is the king of France?"}
+            ) as reply,
+        ):
+            said = await reply.json()
+        assert (reply.status, said["found"]) == (200, False)
+    assert running.daemon.parts.questions._search._child is None  # type: ignore[union-attr]
 
 
 def test_a_gateway_that_nobody_asks_imports_nothing_for_it() -> None:
