@@ -34,6 +34,7 @@ _CLOCK_EVERY_S: Final = 0.25
 _DRIFT_US: Final = 10 * US_PER_S
 _RECENT_US: Final = 5 * US_PER_S
 _STEP_BACK_S: Final = 10.0  # if only old values arrive for so long, the source's clock was set back
+_KEPT_US: Final = 10 * US_PER_S  # a value that is so much later than usual was kept somewhere
 _RETURN_S: Final = 5.0  # after an outage: the time for what was kept meanwhile to begin to arrive
 _NOBODY: Final = np.zeros(0, np.intp)
 
@@ -87,10 +88,9 @@ class EventTime(Table):
     """Event time by asset: the source's clock, continued by the gateway's while it is silent.
 
     since_us: since when each asset is monitored [A]. moves: assets whose time is the gateway's, so
-    that it moves with the gateway's clock [A]. back_us: when the last outage of a source of the
-    asset ended; what is older and comes now is late [A]. away_us: when the present one began [A].
-    In a recording (not `live`) time stops
-    without values.
+    that it moves with the gateway's clock [A]. back_us: when values came that were kept somewhere,
+    as in an outage of a source; windows of before that close now are late [A]. away_us: when the
+    present outage began [A]. In a recording (not `live`) time stops without values.
     """
 
     _event_us = column(np.int64)
@@ -124,9 +124,8 @@ class EventTime(Table):
         again from these values; otherwise all values would be late until the old time is reached.
         A few old values (a device that delivers stored values) do not count.
         """
-        if self._is_away[asset].any():  # values come before the link is known to be back
-            back = asset[self._is_away[asset]]
-            self.back_us[back] = self.now_us(monotonic_s)[back]
+        if self._live:
+            self._note_return(asset, time_us, monotonic_s)
         past = (time_us < self._event_us[asset]) & self._begun[asset]
         found = _NOBODY
         if self._live and past.any():
@@ -152,6 +151,16 @@ class EventTime(Table):
         self.back_us[before] = now_us[before]  # also of one source while another is still away
         self._returns_s[ended] = monotonic_s + _RETURN_S
         self._is_away[:] = is_away
+
+    def _note_return(
+        self, asset: NDArray[np.intp], time_us: NDArray[np.int64], monotonic_s: float
+    ) -> None:
+        """Note which assets have values that were kept somewhere: they are behind their clock."""
+        now_us = self.now_us(monotonic_s)
+        kept = (now_us[asset] - time_us > _KEPT_US) | self._is_away[asset]
+        if kept.any():
+            back = asset[kept]
+            self.back_us[back] = now_us[back]
 
     def _reset_clocks(
         self,

@@ -219,7 +219,11 @@ class Windows(Rings):
             return []
         begun = self._started[asset]
         asset, to_us = asset[begun], to_us[begun]
-        silent = (to_us[:, None] - self._last_us[asset] > self._hold_us[asset]).all(axis=1)
+        last_us = self._last_us[asset]
+        unknown = to_us[:, None] - last_us > self._hold_us[asset]
+        if self._is_cut:
+            unknown |= (self._cut_us[asset] > NEVER) & (last_us <= self._cut_us[asset])
+        silent = unknown.all(axis=1)
         asset, to_us = asset[~silent], to_us[~silent]
         room = self._ring - self.layout.length
         limit_us = (self._done[asset] + room) * self.layout.step_us

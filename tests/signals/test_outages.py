@@ -339,6 +339,26 @@ def test_a_lost_path_is_a_cut_and_no_row(plant: Plant) -> None:
     assert int(deployment.scored_us[0]) >= at_us + 15 * S
 
 
+def test_a_device_that_was_off_line_tells_its_stored_values_late(plant: Plant) -> None:
+    """The source reports the lost path (Sparkplug NDEATH); its history comes ten minutes later."""
+    plant.run(steady, seconds=40)
+    lost = np.array([BAD_NO_COMMUNICATION] * 2, np.uint32)
+    at_us = np.array([(BEGIN_S + 40) * S] * 2)
+    plant.turn(40.5, Columns(np.array([0, 1], np.int32), at_us, np.full(2, np.nan), lost))
+    for second in range(41, 640):
+        plant.turn(float(second))
+    assert plant.changes(MEAN) == []
+    rows = [
+        columns([0, 1], [(BEGIN_S + s) * S] * 2, [40.0 if 100 <= s < 130 else 10.0] * 2)
+        for s in range(41, 640)
+    ]
+    plant.turn(640.1, Columns.concat(rows[:300]))
+    plant.turn(640.2, Columns.concat(rows[300:]))
+    assert [kind for kind, _ in plant.changes(MEAN)] == ["raise", "clear"]
+    raised = next(t for t in plant.transitions if t.alarm.alarm_id.endswith(MEAN))
+    assert sent(raised)["window"]["replayed"] is True
+
+
 def test_a_stored_start_is_told_late() -> None:
     """What the broker kept while the service was stopped is scored when it starts, and late."""
     plant = Plant()
