@@ -34,7 +34,8 @@ _SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 def main() -> int:
     """Serve the control socket in the first argument until it is closed; the second: niceness."""
-    os.nice(int(sys.argv[2]))
+    with suppress(OSError):  # our systemd unit forbids it
+        os.nice(int(sys.argv[2]))
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon stops us
     ctypes.CDLL(None)
