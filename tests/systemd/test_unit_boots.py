@@ -29,8 +29,9 @@ echo "http $(/bin/bash -c 'exec 3<>/dev/tcp/127.0.0.1/9460
 printf "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" >&3
 head -c 15 <&3')"
 echo "command $(/opt/edge-agent/bin/edge-agent command)"
-systemctl reload edge-agent; sleep 0.5
-echo "reload $? $(ls $state | grep -c reloaded)"
+systemctl reload edge-agent; code=$?
+for i in $(seq 40); do [ -e $state/reloaded ] && break; sleep 0.25; done
+echo "reload $code $(ls $state | grep -c reloaded)"
 rm $state/reloaded; touch $state/broken
 systemctl reload edge-agent 2>/dev/null; echo "reload-broken $? $(ls $state | grep -c reloaded)"
 systemctl kill --signal=KILL edge-agent
