@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.store import journal, outbox
 
@@ -18,6 +18,13 @@ _AUDIT: Final = "SELECT at_us, actor, action, subject, detail FROM audit ORDER B
 _VALUES: Final = "SELECT key, value FROM vault WHERE key NOT IN ('generation', 'identity')"
 _ADD_VALUE: Final = "INSERT OR {} INTO vault (key, value) VALUES (?, ?)"
 _COMMANDS: Final = "SELECT id, expires_us FROM commands"
+
+
+class Snapshot(NamedTuple):
+    """What a store in memory holds at a moment: a copy, for another thread than its own."""
+
+    db: sqlite3.Connection
+    states: Mapping[str, StoredTransition]
 
 
 def absorb(  # noqa: PLR0913 (two stores, and what is known of both)

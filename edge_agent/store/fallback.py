@@ -6,12 +6,14 @@ import contextlib
 import logging
 import math
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from edge_agent.errors import StoreError
 from edge_agent.store import outbox
+from edge_agent.store.absorb import Snapshot
 from edge_agent.store.schema import (
     PAGE_BYTES,
     FileError,
@@ -21,7 +23,7 @@ from edge_agent.store.schema import (
 from edge_agent.store.store import MIN_BYTES, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.messages import Alarm, Transition
@@ -78,6 +80,12 @@ class MemoryStore(Store):
             ids = [(one.alarm.alarm_id, one.alarm.seq) for one in transitions]
             self.db.executemany("DELETE FROM outbox WHERE key = ? AND seq = ?", ids)
 
+    def snapshot(self) -> Snapshot:
+        """A copy of the content."""
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.db.backup(copy)
+        return Snapshot(copy, dict(self.states))
+
     def copy_messages(self, file: Store, *, damaged: bool) -> None:
         """Copy the oldest messages that can still be read."""
         found = outbox.readable(file.db, _MAX_COPIED)
@@ -89,6 +97,9 @@ class MemoryStore(Store):
 
 class FallbackStore:
     """A store in a file, or in memory while the file cannot be used; on one thread, as `Store`.
+
+    Its thread may be given up (`continue_without_thread`) at any time but during a call in memory.
+    From then on it touches nothing of its memory, which another one may have taken over.
 
     store: the present one. failures: of the file, so far. trouble: why it is in memory; empty if it
     is in its file. damage: why the file must be moved aside before it is used again.
@@ -105,6 +116,7 @@ class FallbackStore:
         self._files = _files_of(place.path)
         self._starts_cold = error is not None  # nothing of the file was ever read
         self._next_check_s = 0.0
+        self._memory_lock = threading.Lock()
         if error is not None:
             self._set_trouble(error)
 
@@ -122,20 +134,21 @@ class FallbackStore:
         self, method: Callable[Concatenate[Store, P], T], *args: P.args, **options: P.kwargs
     ) -> T:
         """Call a method of the store; if the file fails, again with one in memory."""
-        try:
+        if self.store.is_durable:
+            try:
+                return method(self.store, *args, **options)
+            except FileError as error:
+                self.leave_file(error)
+        with self._kept_memory():
             return method(self.store, *args, **options)
-        except FileError as error:
-            if not self.store.is_durable:
-                raise
-            self.leave_file(error)
-        return method(self.store, *args, **options)
 
     def leave_file(self, error: FileError) -> None:
         """Continue in memory with the alarms as last committed."""
         file = self.store
         memory = MemoryStore(self._place, file)
         memory.copy_messages(file, damaged=error.is_damage)
-        self.store = memory
+        with self._kept_memory():
+            self.store = memory
         self._starts_cold = False
         if error.is_damage:
             self.damage = error.message
@@ -143,9 +156,15 @@ class FallbackStore:
         with contextlib.suppress(StoreError):
             file.close()
 
-    def continue_without_thread(self) -> FallbackStore:
-        """Another one, in memory: a call of this one does not return."""
+    def continue_without_thread(self) -> FallbackStore | None:
+        """Another one, in memory: a call of this one does not return.
+
+        None if a call is working in memory: it is slow, but no disk holds it up.
+        """
+        if not self._memory_lock.acquire(blocking=False):
+            return None
         self.is_abandoned = True
+        self._memory_lock.release()
         error = FileError("the disk does not answer", where=str(self._place.path))
         store = self.store
         if store.is_durable:
@@ -174,22 +193,31 @@ class FallbackStore:
         """
         memory, cold = self.store, self._starts_cold
         assert isinstance(memory, MemoryStore)  # noqa: S101 (called only then)
-        unknown = [one for one in file.alarms() if one.alarm_id not in memory.states]
         try:
-            file.absorb(memory, memory.delivered, keep_values=cold)
+            with self._kept_memory():
+                kept, delivered = memory.snapshot(), set(memory.delivered)
+            unknown = [one for one in file.alarms() if one.alarm_id not in kept.states]
+            with contextlib.closing(kept.db):
+                file.absorb(kept, delivered, keep_values=cold)
+            with self._kept_memory():
+                self.store = file
         except StoreError:
             file.close()
             raise
-        if self.is_abandoned:
-            file.close()
-            return None
-        self.store = file
         self.trouble = self.damage = ""
         self._starts_cold = False
         self._device, self._files = _device_of(self._place.path), _files_of(self._place.path)
         log.info("store works again", extra={"path": str(self._place.path)})
         memory.close()
         return unknown if cold else None
+
+    @contextlib.contextmanager
+    def _kept_memory(self) -> Iterator[None]:
+        """Nobody takes the memory over during a `with`; StoreError if somebody has."""
+        with self._memory_lock:
+            if self.is_abandoned:
+                raise StoreError("this thread was given up", where=str(self._place.path))
+            yield
 
     def check_file(self) -> None:
         """Find a file that was deleted or replaced, or is damaged where nothing reads; at times.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import StoreError
 from edge_agent.store import journal, outbox
-from edge_agent.store.absorb import absorb
+from edge_agent.store.absorb import Snapshot, absorb
 from edge_agent.store.database import Database, page_limit, reserve_bytes
 from edge_agent.store.journal import AuditFilter, HistoryFilter, StoredTransition
 from edge_agent.store.schema import open_database, store_error
@@ -99,7 +99,7 @@ class Store(Database):
         dropped, self._dropped = self._dropped, []
         return dropped
 
-    def absorb(self, memory: Store, delivered: Collection[int], *, keep_values: bool) -> None:
+    def absorb(self, memory: Snapshot, delivered: Collection[int], *, keep_values: bool) -> None:
         """Add the content of a store in memory, from while this one could not be used.
 
         delivered: rows of our outbox that it has taken over. keep_values: our values win.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path  # noqa: TC003 (part of a type that is used)
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -37,7 +38,8 @@ class StoreWorker:
         self._thread = _new_thread()
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="store-opening")
         self._fallback: FallbackStore | None = None
-        self._calls: dict[asyncio.Future[Any], Callable[[Store], Any]] = {}
+        self._calls: dict[asyncio.Future[Any], Callable[[FallbackStore], Any]] = {}
+        self._unrepeatable: set[asyncio.Future[Any]] = set()
         self._done = 0
         self._watch: asyncio.TimerHandle | None = None
         self._stuck: Future[None] | None = None
@@ -77,10 +79,14 @@ class StoreWorker:
         self, method: Callable[Concatenate[Store, P], T], *args: P.args, **options: P.kwargs
     ) -> asyncio.Future[T]:
         """Call a method of the store, given unbound; StoreError if the store is not open."""
+        return self._add(lambda fallback: fallback.call(method, *args, **options))
+
+    def _add(self, call: Callable[[FallbackStore], T]) -> asyncio.Future[T]:
+        """Submit a call, and watch it until it is done."""
         if self._fallback is None:
             raise StoreError("the store is closed")
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._calls[result] = lambda store: method(store, *args, **options)
+        self._calls[result] = call
         self._submit(result)
         if self._watch is None:
             self._watch_calls(-1)
@@ -95,14 +101,15 @@ class StoreWorker:
         if fallback is None:
             return None
         if not fallback.trouble:
-            await self.run(lambda _: fallback.check_file())
+            with suppress(StoreError):
+                await self._add_once(FallbackStore.check_file)
         waits = loop.time() < self._next_return_s and not fallback.damage
         if not fallback.trouble or waits or (self._stuck and not self._stuck.done()):
             return None
         self._next_return_s = loop.time() + RETURN_EVERY_S
         try:
             file = await loop.run_in_executor(self._opening, fallback.open_file)
-            return await self.run(lambda _: fallback.return_to(file))
+            return await self._add_once(lambda present: present.return_to(file))
         except StoreError:
             return None
 
@@ -123,10 +130,21 @@ class StoreWorker:
         if lock is not None:
             os.close(lock)
 
+    def _add_once(self, call: Callable[[FallbackStore], T]) -> asyncio.Future[T]:
+        """Submit a call on the file itself: StoreError if it does not return.
+
+        It is not repeated by another thread, because the first one may still be in it, and two
+        threads in one connection of SQLite crash the process.
+        """
+        result = self._add(call)
+        self._unrepeatable.add(result)
+        result.add_done_callback(self._unrepeatable.discard)
+        return result
+
     def _submit(self, result: asyncio.Future[Any]) -> None:
         loop, fallback = asyncio.get_running_loop(), self._fallback
         assert fallback is not None  # noqa: S101 (looked at by the callers)
-        done = self._thread.submit(fallback.call, self._calls[result])
+        done = self._thread.submit(self._calls[result], fallback)
 
         def finish() -> None:
             if self._fallback not in (fallback, None):
@@ -154,14 +172,20 @@ class StoreWorker:
 
     def _abandon_thread(self) -> None:
         old = self._fallback
-        if old is None:
+        new = None if old is None else old.continue_without_thread()
+        if old is None or new is None:
             return
         self._stuck = self._thread.submit(old.close_file)
         self._thread.shutdown(wait=False)
         self._thread = _new_thread()
-        self._fallback = old.continue_without_thread()
+        self._fallback = new
         for result in list(self._calls):
-            self._submit(result)
+            if result in self._unrepeatable:
+                del self._calls[result]
+                if not result.done():
+                    result.set_exception(StoreError("the disk does not answer"))
+            else:
+                self._submit(result)
 
 
 def _new_thread() -> ThreadPoolExecutor:

@@ -373,6 +373,61 @@ async def test_a_disk_that_hangs_holds_up_nothing(
     await made.close()
 
 
+@pytest.mark.parametrize("stuck_in", ["return_to", "check_file"])
+async def test_no_second_thread_enters_a_connection_that_hangs(
+    place: Place, monkeypatch: pytest.MonkeyPatch, stuck_in: str
+) -> None:
+    """SQLite crashes the process then: what was not about a caller's data is not repeated."""
+    monkeypatch.setattr(worker, "HANG_S", 0.1)
+    made, released, inside = await opened(place), threading.Event(), threading.Event()
+    entered: list[str] = []
+    owner, name = (Store, "absorb") if stuck_in == "return_to" else (FallbackStore, "_check_files")
+    original = getattr(owner, name)
+
+    def stuck(one: Any, *args: Any, **options: Any) -> Any:
+        entered.append(threading.current_thread().name)
+        inside.set()
+        assert released.wait(30)
+        return original(one, *args, **options)
+
+    if stuck_in == "return_to":
+        made._fallback.leave_file(FileError("gone", where="x"))  # type: ignore[union-attr]
+        await made.run(Store.commit, [transition()], [message()])
+    monkeypatch.setattr(owner, name, stuck)
+    check = asyncio.ensure_future(made.check())
+    await asyncio.to_thread(inside.wait, 30)
+    assert await asyncio.wait_for(check, 30) is None
+    await made.run(Store.commit, [transition(seq=2)], [])
+    assert len(entered) == 1
+    released.set()
+    while made.trouble:
+        made._next_return_s = 0.0
+        await made.check()
+    seen = sorted(one["alarm"]["seq"] for one in await made.run(Store.history))
+    assert seen == ([1, 2] if stuck_in == "return_to" else [2])
+    await made.close()
+
+
+async def test_a_slow_call_in_memory_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No disk holds it up; repeated by another thread, it would be in the same memory twice."""
+    monkeypatch.setattr(worker, "HANG_S", 0.05)
+    made, released, threads = await opened(place), threading.Event(), []
+    made._fallback.leave_file(FileError("gone", where="x"))  # type: ignore[union-attr]
+
+    def slow(_: Store) -> None:
+        threads.append(threading.current_thread().name)
+        assert released.wait(30)
+
+    call = asyncio.ensure_future(made.run(slow))
+    done, _ = await asyncio.wait([call], timeout=0.5)
+    released.set()
+    await call
+    assert (bool(done), len(threads)) == (False, 1)
+    await made.close()
+
+
 async def test_another_edge_agent_on_the_store_ends_the_start(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
