@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+# In the actor of an entry of the audit it stands before the name of a key. The name before it is
+# what the holder of the key says; no user's own name may contain it.
+KEY_MARK: Final = " (key "
+
 
 class LinkState(StrEnum):
     """State of a source or sink, as in metrics and on the status page."""

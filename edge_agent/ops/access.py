@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +51,7 @@ class Caller:
     peer: its user, on the unix socket. is_local: it is on this machine, and no proxy.
     """
 
-    authorization: str
+    authorization: str = field(repr=False)
     address: str
     is_local: bool
     peer: Peer | None = None

@@ -40,12 +40,13 @@ _CHECK: Final = 6
 SECRET_FORM: Final = re.compile(f"{PREFIX}[0-9A-Za-z]{{{_ID + _SECRET + _CHECK}}}")
 MAX_BYTES: Final = 1 << 20
 MAX_KEYS: Final = 1000
-MAX_NAME: Final = 64
+MAX_NAME: Final = 28  # with a user's name before it, it fits into an entry of the audit
 OWNER_ONLY: Final = 0o600
 _OTHERS: Final = 0o077
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 _VERSION: Final = 1
+_WHO: Final = "as root or as the service's user: sudo edge-agent keys ..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def read_keys(path: Path) -> dict[str, Key]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _damage(path, error.strerror or str(error)) from error
+        raise EdgeAgentError(error.strerror or str(error), where=str(path), hint=_WHO) from error
 
 
 @contextlib.contextmanager
@@ -260,8 +261,7 @@ def last_use_file(path: Path) -> Path:
 def changed_keys(path: Path) -> Iterator[dict[str, Key]]:
     """The keys by id, to change; what they are at the end is written. One change at a time.
 
-    The file belongs to the owner of the one before, else to that of its folder: the daemon's user,
-    also if root changes it. EdgeAgentError if it cannot be read or written.
+    EdgeAgentError if it cannot be read or written.
     """
     try:
         with _locked(path.with_name(f"{path.name}.lock")):
@@ -272,8 +272,7 @@ def changed_keys(path: Path) -> Iterator[dict[str, Key]]:
             yield keys
             _write(path, keys.values())
     except OSError as error:
-        hint = "as root or as the service's user: sudo edge-agent keys ..."
-        raise EdgeAgentError(error.strerror or str(error), where=str(path), hint=hint) from error
+        raise EdgeAgentError(error.strerror or str(error), where=str(path), hint=_WHO) from error
 
 
 @contextlib.contextmanager
@@ -281,7 +280,6 @@ def _locked(path: Path) -> Iterator[None]:
     lock = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_NOFOLLOW, OWNER_ONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _give_to_owner(lock, path)
         yield
     finally:
         os.close(lock)
@@ -302,17 +300,19 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(number, "wb") as file:
             file.write(content)
-            _give_to_owner(number, path)
             file.flush()
             os.fsync(number)
         Path(name).replace(path)
+        _sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def _give_to_owner(number: int, path: Path) -> None:
-    """What root writes belongs to the owner of the folder."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.fchown(number, owner.st_uid, owner.st_gid)
+def _sync(folder: Path) -> None:
+    """Bring the new name to the disk, too: a power cut must not undo a revocation."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

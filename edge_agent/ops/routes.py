@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from edge_agent.messages import KEY_MARK
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 
@@ -82,7 +84,7 @@ class Client:
         """Who is recorded in the audit; said: the name in the request, which proves nothing."""
         if not said:
             return self.name
-        return said if self.name in {"", TOKEN, said} else f"{said} (key {self.name})"
+        return said if self.name in {"", TOKEN, said} else f"{said}{KEY_MARK}{self.name})"
 
 
 @dataclass(frozen=True, slots=True)

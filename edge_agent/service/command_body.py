@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.messages import AlarmState
+from edge_agent.messages import KEY_MARK, AlarmState
 from edge_agent.ops.routes import MAX_TEXT, Refusal
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _actor(body: Mapping[str, Any]) -> str:
         raise Refusal(400, "by: who gives the command", '{"by": "name"}')
     if len(actor) > MAX_ACTOR:
         raise Refusal(400, f"by is longer than {MAX_ACTOR} characters")
+    if KEY_MARK in f" {actor}":
+        raise Refusal(400, f"by may not contain{KEY_MARK}", "the audit adds the key by itself")
     return actor.strip()
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.errors import DecodeError
+from edge_agent.messages import KEY_MARK
 from edge_agent.sinks.base import Command, RefusedCommand
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def _text(data: dict[str, Any], key: str, default: str = "") -> str:
         raise DecodeError("malformed", f"{key} is missing")
     if not isinstance(value, str) or not value or len(value) > MAX_TEXT or not value.isprintable():
         raise DecodeError("malformed", f"{key} is not a text of 1 to {MAX_TEXT} characters")
+    if key == "by" and KEY_MARK in f" {value}":
+        raise DecodeError("malformed", f"by may not contain{KEY_MARK}")
     return value
 
 

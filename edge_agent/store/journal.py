@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.messages import (
+    KEY_MARK,
     Alarm,
     AlarmState,
     Contributor,
@@ -68,7 +69,8 @@ _INSERT_AUDIT: Final = (
 _SELECT_AUDIT: Final = (
     "SELECT row, at_us, actor, action, subject, detail FROM audit"
     " WHERE (:before IS NULL OR row < :before) AND (:since_us IS NULL OR at_us >= :since_us)"
-    " AND (:actor IS NULL OR actor = :actor) AND (:alarm IS NULL OR subject GLOB :alarm)"
+    " AND (:actor IS NULL OR actor = :actor OR actor GLOB :said OR actor GLOB :key)"
+    " AND (:alarm IS NULL OR subject GLOB :alarm)"
     " AND (:asset IS NULL OR subject GLOB :asset OR subject GLOB :asset || '.*')"
     " ORDER BY row DESC LIMIT :limit"
 )
@@ -83,7 +85,10 @@ class HistoryFilter(NamedTuple):
 
 
 class AuditFilter(NamedTuple):
-    """The filter of audit entries; None: all. asset, alarm_id: with `*` for any text."""
+    """The filter of audit entries; None: all. asset, alarm_id: with `*` for any text.
+
+    actor: a user's name, also before that of a key, or the name of a key.
+    """
 
     asset: str | None = None
     alarm_id: str | None = None
@@ -206,7 +211,9 @@ def insert_audit(db: sqlite3.Connection, entry: tuple[int, str, str, str, str], 
 
 def select_audit(db: sqlite3.Connection, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
     """Return the newest entries first."""
+    name = re.sub(r"([\[?*])", r"[\1]", wanted.actor or "")
     patterns = {"asset": _glob(wanted.asset), "alarm": _glob(wanted.alarm_id)}
+    patterns |= {"said": f"{name}{KEY_MARK}*", "key": f"*{KEY_MARK}{name})"}
     values = {"limit": limit, **wanted._asdict(), **patterns}
     return _dicts(db.execute(_SELECT_AUDIT, values))
 

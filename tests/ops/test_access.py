@@ -7,6 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_key_file import add
 
 from edge_agent.clock import FakeClock
@@ -294,6 +296,29 @@ def test_keys_are_compared_in_constant_time(
     assert compared == [(32, 32)] * 3
 
 
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(raw=st.binary(max_size=80), bearer=st.booleans())
+def test_no_header_that_is_no_key_opens_anything(
+    guarded: Gateway, raw: bytes, *, bearer: bool
+) -> None:
+    """Whatever bytes stand in it; and no other error comes of them."""
+    guarded.add() if not guarded.path.exists() else None
+    guarded.clock.advance(WRONG_EVERY_S)
+    given = raw.decode("utf-8", "surrogateescape")
+    caller = Caller(f"Bearer {given}" if bearer else given, "10.0.0.9", is_local=False)
+    try:
+        outcome: object = guarded.access.client_of(caller)
+    except Refusal as refusal:
+        outcome = refusal.status
+    assert outcome in {401, 429} or outcome == Client(has_keys=True)
+
+
+def test_a_caller_is_shown_without_what_it_sent() -> None:
+    assert "secret" not in repr(Caller("Bearer secret", "10.0.0.9", is_local=False))
+
+
 # -- limits ---------------------------------------------------------------------------------------
 
 
@@ -365,9 +390,9 @@ async def test_a_folder_that_cannot_be_written_costs_only_the_last_use(
 def test_nothing_of_a_key_is_logged(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = gateway.add()
-    for given in (secret, secret[:-1], wrong(), "sk-" + secret):
+    for sent in (secret, secret[:-1], wrong(), "sk-" + secret):
         try:
-            shown = repr(gateway.ask(given))
+            shown = repr(gateway.ask(sent))
         except Refusal as refusal:
             shown = f"{refusal!r} {refusal.hint} {refusal.headers}"
         assert secret[20:40] not in shown

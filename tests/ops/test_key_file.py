@@ -73,7 +73,7 @@ def test_two_keys_share_neither_secret_nor_salt() -> None:
     assert not one[0].matches(other[1])
 
 
-@pytest.mark.parametrize("name", ["", "token", "a b", "ä", "-x", "x" * 65, "a\nb"])
+@pytest.mark.parametrize("name", ["", "token", "a b", "ä", "-x", "x" * 29, "a\nb"])
 def test_a_name_that_could_be_misread_is_refused(name: str) -> None:
     """`token` is the name of `http.token` in the audit."""
     with pytest.raises(EdgeAgentError, match="not a name"):
@@ -93,18 +93,6 @@ def test_what_is_written_is_read_and_for_the_owner_alone(tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert secret.encode() not in path.read_bytes()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
-
-
-def test_what_root_writes_belongs_to_the_owner_of_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who is the daemon's user: it must be able to read it."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
-    add(tmp_path / "keys.json")
-    owner = tmp_path.stat()
-    assert set(given) == {(owner.st_uid, owner.st_gid)}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o620])

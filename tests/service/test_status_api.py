@@ -206,6 +206,8 @@ async def test_an_alarm_id_may_hold_what_a_path_may_not() -> None:
         ("/api/alarms/nobody/ack", {"by": "Lena"}, 404, "'nobody': no such alarm"),
         ("/api/alarms/P-007.model/ack", {"by": "Lena"}, 409, "cannot ack"),
         ("/api/alarms/P-042.model/silence", {"by": "Lena"}, 404, "no such command"),
+        ("/api/alarms/P-042.model/ack", {"by": "anna (key mes)"}, 400, "by may not contain (key"),
+        ("/api/alarms/P-042.model/ack", {"by": "(key mes)"}, 400, "by may not contain (key"),
         ("/api/alarms/ack", {"by": "Lena"}, 400, "which alarms?"),
         ("/api/alarms/ack", {"by": "Lena", "all": False}, 400, "which alarms?"),
         ("/api/alarms/ack", {"by": "Lena", "all": 1}, 400, "all: true or false"),

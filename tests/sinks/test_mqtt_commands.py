@@ -122,6 +122,7 @@ def test_an_expired_command_is_none(expires: object) -> None:
         {"alarm_id": None},
         {"alarm_id": "two\nlines"},
         {"by": 7},
+        {"by": "anna (key panel)"},  # what the audit says of a key that was used
         {"by": "\ud800"},
         {"by": "\x1b[31mred"},
         {"expires": None},

@@ -243,6 +243,11 @@ def test_the_audit_is_chosen_by_asset_alarm_person_and_time(
     assert subjects(alarm_id="P-?0.pump") == []
     assert subjects(actor="bert") == ["P-1"]
     assert subjects(since_us=clock.now_us() - 20_000_000) == ["P-[1].pump", "P-10.pump"]
+    store.audit("carl (key panel-3)", "ack", "P-2")
+    store.audit("panel-3", "ack", "P-3")
+    assert subjects(actor="carl") == ["P-2"]
+    assert subjects(actor="panel-3") == ["P-3", "P-2"]
+    assert subjects(actor="panel") == subjects(actor="*") == subjects(actor="ar") == []
     store.close()
 
 
