@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -55,6 +56,7 @@ class KeyRing:
 
     def __init__(self, path: Path, clock: Clock, *, is_required: bool = False) -> None:
         self.path = path
+        self._name = os.fspath(path)
         self._clock = clock
         self._is_required = is_required
         self._was_there = False
@@ -105,8 +107,12 @@ class KeyRing:
     def _refresh(self) -> None:
         """Read the file if it is another one than before; a look costs 2 µs."""
         try:
-            found = self.path.stat()
+            found = os.stat(self._name)  # noqa: PTH116 (at each request: half the time of a Path's)
             state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        except FileNotFoundError:
+            if not self._was_there:
+                return
+            state = None
         except OSError:
             state = None  # reading it says why
         if state is None or state != self._state:
