@@ -14,7 +14,7 @@ from edge_agent.config.types import Secret
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import status_routes
+from edge_agent.service import status_routes, with_document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -269,7 +269,9 @@ async def serving(
     """A running server on a port that the system chose."""
     http = Http(**{"port": 0, **config})
     server = HttpServer(
-        http, status_routes(status or ListStatus(), metrics or Metrics()), FakeClock()
+        http,
+        with_document(status_routes(status or ListStatus(), metrics or Metrics())),
+        FakeClock(),
     )
     await server.start()
     try:

@@ -197,11 +197,15 @@ class HttpServer:
         return app
 
 
+# The files of `page` that have an address of their own.
+_PAGES: Final = {"index.html": "/", "openapi.html": "/openapi"}
+
+
 def page_routes() -> list[Route]:
     """The status page and its files."""
     rows = []
     for file in resources.files("edge_agent.ops").joinpath("page").iterdir():
-        path = "/" if file.name == "index.html" else f"/static/{file.name}"
+        path = _PAGES.get(file.name, f"/static/{file.name}")
         kind = _PAGE_TYPES[file.name.rpartition(".")[2]]
         answer = Response(file.read_bytes(), f"{kind}; charset=utf-8")
         rows.append(Route("GET", path, partial(_same, answer), OPEN))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.routes import Request
     from edge_agent.service.admission import ModelQueue
     from edge_agent.service.oip_tensors import InferRequest
+    from edge_agent.service.schemas import Schema
     from edge_agent.service.served_models import Bundle, ServedModels
 
 NAME: Final = "edge-agent"
@@ -58,7 +59,7 @@ EXTENSIONS: Final = (
     "statistics",
 )
 MAX_INFER_BODY: Final = 16 << 20  # bytes, also after decompression
-_INLINE: Final = 32_768  # bytes of JSON that the event loop reads itself
+_INLINE: Final = 262_144  # bytes of JSON that the event loop reads itself
 _HEADER_BYTES: Final = "Inference-Header-Content-Length"
 _AUTO: Final = 32 + zlib.MAX_WBITS  # zlib finds out whether it is gzip or deflate
 _ENCODINGS: Final = frozenset({"gzip", "deflate"})
@@ -97,7 +98,7 @@ def _routes_of(api: Oip) -> list[Route]:
 def _row(
     path: str,
     handler: Callable[[Request], object],
-    answer: schemas.Schema,
+    answer: Schema,
     summary: str,
     scope: str = READ,
 ) -> Route:

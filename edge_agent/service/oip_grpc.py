@@ -172,7 +172,10 @@ async def _ready(oip: Oip, _: Message) -> dict[str, Any]:
 
 
 async def _model_ready(oip: Oip, message: Message) -> dict[str, Any]:
-    answer = await oip.model_ready(_parts(message.name, message.version))
+    try:
+        answer = await oip.model_ready(_parts(message.name, message.version))
+    except NotFoundError:  # as Triton: clients ask for a flag
+        return {"ready": False}
     return {"ready": answer.status == 200}  # noqa: PLR2004
 
 

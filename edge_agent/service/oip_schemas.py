@@ -2,111 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-Schema: TypeAlias = Mapping[str, Any]
+from edge_agent.service.schemas import FLAG, FREE, TEXT, WHOLE, Schema, list_of, object_of
+
 Both: TypeAlias = tuple[Schema, Schema]  # of the request, and of the answer
 
-
-def _object(*required: str, **properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-_TEXT: Final = {"type": "string"}
-_FLAG: Final = {"type": "boolean"}
-_WHOLE: Final = {"type": "integer"}
-_FREE: Final = {"type": "object"}
-_TEXTS: Final = _list(_TEXT)
-_SHAPE: Final = _list(_WHOLE)
+_TEXTS: Final = list_of(TEXT)
+_SHAPE: Final = list_of(WHOLE)
 _DATATYPE: Final = {"type": "string", "enum": ["FP32", "INT64"]}
-_SPAN: Final = _object("count", "ns", count=_WHOLE, ns=_WHOLE)
-_TENSOR: Final = _object("name", "datatype", "shape", name=_TEXT, datatype=_DATATYPE, shape=_SHAPE)
+_SPAN: Final = object_of("count", "ns", count=WHOLE, ns=WHOLE)
+_TENSOR: Final = object_of("name", "datatype", "shape", name=TEXT, datatype=_DATATYPE, shape=_SHAPE)
 _DATA: Final = {"type": "array"}
 
-SERVER: Final = _object("name", "version", "extensions", name=_TEXT, extensions=_TEXTS)
-HEALTH: Final = _object("live", "ready", live=_FLAG, ready=_FLAG)
-MODEL_READY: Final = _object("name", "ready", name=_TEXT, ready=_FLAG)
-METADATA: Final = _object(
+SERVER: Final = object_of("name", "version", "extensions", name=TEXT, extensions=_TEXTS)
+HEALTH: Final = object_of("live", "ready", live=FLAG, ready=FLAG)
+MODEL_READY: Final = object_of("name", "ready", name=TEXT, ready=FLAG)
+METADATA: Final = object_of(
     "name",
     "versions",
     "platform",
     "inputs",
     "outputs",
-    name=_TEXT,
+    name=TEXT,
     versions=_TEXTS,
-    inputs=_list(_TENSOR),
-    outputs=_list(_TENSOR),
-    parameters=_FREE,
+    inputs=list_of(_TENSOR),
+    outputs=list_of(_TENSOR),
+    parameters=FREE,
 )
-CONFIG: Final = _object("name", "platform", "input", "output", name=_TEXT, input=_list(_FREE))
-STATISTICS: Final = _object(
+CONFIG: Final = object_of("name", "platform", "input", "output", name=TEXT, input=list_of(FREE))
+STATISTICS: Final = object_of(
     "model_stats",
-    model_stats=_list(
-        _object(
+    model_stats=list_of(
+        object_of(
             "name",
             "version",
             "inference_count",
             "execution_count",
             "inference_stats",
-            name=_TEXT,
-            version=_TEXT,
-            inference_count=_WHOLE,
-            execution_count=_WHOLE,
+            name=TEXT,
+            version=TEXT,
+            inference_count=WHOLE,
+            execution_count=WHOLE,
             inference_stats={"type": "object", "additionalProperties": _SPAN},
         )
     ),
 )
 INFER: Final[Both] = (
-    _object(
+    object_of(
         "inputs",
-        id=_TEXT,
-        parameters=_FREE,
-        inputs=_list(
-            _object(
+        id=TEXT,
+        parameters=FREE,
+        inputs=list_of(
+            object_of(
                 "name",
                 "shape",
                 "datatype",
-                name=_TEXT,
+                name=TEXT,
                 shape=_SHAPE,
                 datatype=_DATATYPE,
-                parameters=_FREE,
+                parameters=FREE,
                 data=_DATA,
             )
         ),
-        outputs=_list(_object("name", name=_TEXT, parameters=_FREE)),
+        outputs=list_of(object_of("name", name=TEXT, parameters=FREE)),
     ),
-    _object(
+    object_of(
         "model_name",
         "model_version",
         "outputs",
-        model_name=_TEXT,
-        model_version=_TEXT,
-        id=_TEXT,
-        outputs=_list(
-            _object(
-                "name", "shape", "datatype", name=_TEXT, shape=_SHAPE, datatype=_TEXT, data=_DATA
+        model_name=TEXT,
+        model_version=TEXT,
+        id=TEXT,
+        outputs=list_of(
+            object_of(
+                "name", "shape", "datatype", name=TEXT, shape=_SHAPE, datatype=TEXT, data=_DATA
             )
         ),
     ),
 )
 INDEX: Final[Both] = (
-    _object(ready=_FLAG),
-    _list(
-        _object(
+    object_of(ready=FLAG),
+    list_of(
+        object_of(
             "name",
             "version",
             "state",
             "reason",
-            name=_TEXT,
-            version=_TEXT,
+            name=TEXT,
+            version=TEXT,
             state={"type": "string", "enum": ["READY", "LOADING", "UNAVAILABLE"]},
-            reason=_TEXT,
+            reason=TEXT,
         )
     ),
 )
-COMMAND: Final[Both] = (_object(parameters=_FREE), {"type": "object"})
+COMMAND: Final[Both] = (object_of(parameters=FREE), {"type": "object"})

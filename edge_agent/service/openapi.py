@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent import __version__
-from edge_agent.ops.routes import ANY_TYPE, JSON, OPEN, READ, Route
+from edge_agent.ops.routes import ANY_TYPE, JSON, OPEN, Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def with_document(routes: Sequence[Route]) -> list[Route]:
     found = list(routes)
     summary, answer = "This document", {"type": "object"}
     document = lambda _: document_of(found)  # noqa: E731 (made when it is asked for)
-    found.append(Route("GET", PATH, document, READ, summary=summary, answer=answer))
+    found.append(Route("GET", PATH, document, OPEN, summary=summary, answer=answer))
     return found
 
 

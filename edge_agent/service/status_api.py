@@ -15,6 +15,7 @@ from edge_agent.ops.routes import (
     COMMAND,
     OPEN,
     READ,
+    Parameter,
     Refusal,
     Request,
     Response,
@@ -24,6 +25,7 @@ from edge_agent.ops.routes import (
     number,
     text,
 )
+from edge_agent.service import schemas
 from edge_agent.service.command_body import (
     STATES,
     parse_asset_command,
@@ -34,7 +36,7 @@ from edge_agent.service.command_body import (
 from edge_agent.store import AuditFilter, HistoryFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_agent.ops.metrics import Metrics
 
@@ -53,6 +55,7 @@ _DEFAULT_ROWS: Final = 100  # of the history and of the audit
 # After a scrape the next one waits for twice the time that it took.
 _REST_FACTOR: Final = 2.0
 _MAX_REST_S: Final = 0.2
+NO_PARAMETERS: Final[Mapping[str, Parameter]] = {}
 _LAST: Final = 10**15  # of row numbers, and of milliseconds
 
 
@@ -142,21 +145,45 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
     one_page = {"asset": text(), "alarm_id": text(), "before": number(_LAST, None), **few}
     audited = {"by": text(), "since_ms": number(_LAST, None), **one_page}
     return [
-        Route("GET", "/metrics", api.scrape, READ),
-        Route("GET", "/health/live", api.live, OPEN),
-        Route("GET", "/health/ready", api.ready, OPEN),
-        Route("GET", "/api/summary", api.summary, READ),
-        Route("GET", "/api/models", lambda _: status.models(), READ),
-        Route("GET", "/api/models/{name}/report", api.model_report, READ),
-        Route("GET", "/api/assets", api.assets, READ, query={"search": text(), **page}),
-        Route("GET", "/api/alarms", api.alarms, READ, query={"state": state, **page}),
-        Route("GET", "/api/alarms/history", api.history, READ, query=one_page),
-        Route("GET", "/api/audit", api.audit, READ, query=audited),
-        _command(f"/api/alarms/{kinds}", api.command_several, parse_selection),
-        _command(f"/api/alarms/{{alarm_id}}/{kinds}", api.command, parse_command),
-        _command("/api/alarms/{alarm_id}/feedback", api.feedback, parse_feedback),
+        _read("/metrics", api.scrape, ("Prometheus metrics", None)),
+        _read("/health/live", api.live, ("Does the pipeline run", schemas.LIVE), scope=OPEN),
+        _read("/health/ready", api.ready, ("Is everything started", schemas.READY), scope=OPEN),
+        _read("/api/summary", api.summary, ("The gateway at a glance", schemas.SUMMARY)),
+        _read("/api/models", lambda _: status.models(), ("Models in service", schemas.MODELS)),
+        _read("/api/models/{name}/report", api.model_report, ("A shadow compared", schemas.REPORT)),
+        _read(
+            "/api/assets", api.assets, ("Assets", schemas.ASSETS), query={"search": text(), **page}
+        ),
+        _read(
+            "/api/alarms", api.alarms, ("Alarms", schemas.ALARMS), query={"state": state, **page}
+        ),
+        _read("/api/alarms/history", api.history, ("Transitions", schemas.HISTORY), query=one_page),
+        _read("/api/audit", api.audit, ("Who did what", schemas.AUDIT), query=audited),
+        _command(
+            f"/api/alarms/{kinds}",
+            api.command_several,
+            parse_selection,
+            ("Command several alarms", schemas.SELECTION, schemas.ALARMS),
+        ),
+        _command(
+            f"/api/alarms/{{alarm_id}}/{kinds}",
+            api.command,
+            parse_command,
+            ("Command an alarm", schemas.COMMAND, schemas.ALARM),
+        ),
+        _command(
+            "/api/alarms/{alarm_id}/feedback",
+            api.feedback,
+            parse_feedback,
+            ("Call an alarm true or false", schemas.CALLED, schemas.FEEDBACK),
+        ),
         Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command, OPEN),
-        _command(f"/api/assets/{{asset}}/{asset_kinds}", api.asset_command, parse_asset_command),
+        _command(
+            f"/api/assets/{{asset}}/{asset_kinds}",
+            api.asset_command,
+            parse_asset_command,
+            ("Say what became of an asset", schemas.ASSET_COMMAND, schemas.ASSET_COMMANDED),
+        ),
     ]
 
 
@@ -262,12 +289,31 @@ class _StatusApi:
         )
 
 
+def _read(
+    path: str,
+    handler: Callable[[Request], object],
+    described: tuple[str, schemas.Schema | None],
+    *,
+    scope: str = READ,
+    query: Mapping[str, Parameter] = NO_PARAMETERS,
+) -> Route:
+    """The route of a question; described: its summary and its answer, None if that is not JSON."""
+    summary, answer = described
+    return Route("GET", path, handler, scope, query=query, summary=summary, answer=answer)
+
+
 def _command(
-    path: str, handler: Callable[[Request], object], parse: Callable[[object, str], object]
+    path: str,
+    handler: Callable[[Request], object],
+    parse: Callable[[object, str], object],
+    described: tuple[str, schemas.Schema, schemas.Schema],
 ) -> Route:
     """The route of a command; parse: its body, by the last part of the path."""
     read = lambda body, parts: parse(body, parts.get("kind", ""))  # noqa: E731 (a column of the row)
-    return Route("POST", path, handler, COMMAND, parse=read)
+    summary, takes, answer = described
+    return Route(
+        "POST", path, handler, COMMAND, parse=read, summary=summary, takes=takes, answer=answer
+    )
 
 
 def _no_command(request: Request) -> None:

@@ -77,6 +77,7 @@ async def test_metadata_and_health(call: Caller) -> None:
     assert (await call("ServerReady", {})).ready
     assert "binary_tensor_data" in (await call("ServerMetadata", {})).extensions
     assert (await call("ModelReady", {"name": NAME})).ready
+    assert not (await call("ModelReady", {"name": "nope"})).ready
     found = await call("ModelMetadata", {"name": NAME, "version": "1"})
     assert list(found.inputs[0].shape) == [-1, LENGTH, 2]
     config = (await call("ModelConfig", {"name": NAME})).config
