@@ -17,9 +17,10 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.service import status_routes, with_document
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from edge_agent.ops.routes import Route
     from edge_agent.store import AuditFilter, HistoryFilter
 
 # The token of a server that `commanding` makes, and the headers of its clients.
@@ -264,15 +265,15 @@ def link_row(name: str, kind: str, state: str, detail: str = "") -> dict[str, An
 
 @asynccontextmanager
 async def serving(
-    status: ListStatus | None = None, metrics: Metrics | None = None, **config: Any
+    status: ListStatus | None = None,
+    metrics: Metrics | None = None,
+    routes: Sequence[Route] = (),
+    **config: Any,
 ) -> AsyncIterator[HttpServer]:
-    """A running server on a port that the system chose."""
+    """A running server on a port that the system chose; routes: further ones."""
     http = Http(**{"port": 0, **config})
-    server = HttpServer(
-        http,
-        with_document(status_routes(status or ListStatus(), metrics or Metrics())),
-        FakeClock(),
-    )
+    own = status_routes(status or ListStatus(), metrics or Metrics())
+    server = HttpServer(http, with_document([*own, *routes]), FakeClock())
     await server.start()
     try:
         yield server

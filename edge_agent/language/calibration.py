@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_agent.language.index import Document, Stored
     from edge_agent.language.retrieval import Retriever
 
-WRONG_ANSWERS: Final = 0.2  # of questions whose section is left out
+WRONG_ANSWERS: Final = 0.15  # of questions whose section is left out
 WRONG_FOREIGN: Final = 0.4  # the same in another language, where only the encoder counts
 FEWEST: Final = 20  # questions; a smaller manual uses the median of the others, or the default
 _MOST: Final = 150

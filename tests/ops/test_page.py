@@ -24,6 +24,7 @@ from test_key_file import add
 
 from edge_agent.config.types import Secret
 from edge_agent.ops.key_file import changed_keys
+from edge_agent.service import Question, ask_routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -604,3 +605,54 @@ async def test_a_key_that_is_revoked_ends_the_session(tmp_path: Path) -> None:
         await page.until(f"{FAILED}.includes('panel-3 was revoked')")
         assert await page.js("document.querySelector('main').offsetParent === null")
         assert await page.js("sessionStorage.length") == 0
+
+
+async def test_an_answer_is_shown_as_text(tmp_path: Path) -> None:
+    """Facts, quotes with their page, comments: markup in any of them is inert."""
+    evil = "<img src=x onerror=\"document.title='owned'\">"
+    oracle = Oracle(evil)
+    async with (
+        serving(plant_of(50), routes=ask_routes(oracle)) as server,
+        browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
+    ):
+        await page.until(SHOWN)
+        await page.js("question.value = 'why?'; document.getElementById('ask').requestSubmit()")
+        await page.until("document.querySelectorAll('#answer .quote').length === 3")
+        shown = await page.text("#answer")
+        for part in (f"fact {evil}", f"DANGER {evil}", "pump.md, Rev. 3, page 12, Oil", "anna"):
+            assert part in shown
+        assert await page.js("document.querySelectorAll('#answer .warning').length") == 1
+        await page.js("document.querySelector('#answer button').click()")
+        await page.until("document.querySelector('#answer pre').textContent.includes('whole')")
+        assert await page.js("document.title") != "owned"
+        assert await page.js("document.querySelectorAll('#answer img').length") == 0
+        assert oracle.asked[0].text == "why?"
+        assert page.console == []
+
+
+class Oracle:
+    """Answers every question with the same text."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+        self.asked: list[Question] = []
+
+    async def ask(self, question: Question) -> dict[str, Any]:
+        self.asked.append(question)
+        place = {"document": "pump.md", "revision": "Rev. 3", "page": 12, "heading": "Oil"}
+        url = "/api/manuals/0123456789abcdef/page/12"
+        return {
+            "answer": self.said,
+            "facts": [{"key": "message", "text": f"fact {self.said}"}],
+            "passages": [
+                {"text": f"DANGER {self.said}", "role": "warning", "url": url, **place},
+                {"text": self.said, "role": "passage", "url": url, **place},
+            ],
+            "comments": [{"text": self.said, "by": "anna", "subject": "P-1.temp"}],
+        }
+
+    async def manuals(self) -> dict[str, Any]:
+        return {}
+
+    async def manual_page(self, document: str, number: int) -> str:
+        return f"the whole page {number} of {document}: {self.said}"

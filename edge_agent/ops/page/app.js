@@ -1,6 +1,7 @@
 // Asks the daemon every two seconds and shows what it says.
 
 import { PARKED, TO_ACK, alarmCard } from "/static/alarms.js";
+import { beginAsk } from "/static/ask.js";
 import { assetRow } from "/static/assets.js";
 import { Keyed, clock, duration, setClock, text } from "/static/dom.js";
 import { beginSession, headers, isRefused, lock, showAccess } from "/static/session.js";
@@ -199,6 +200,7 @@ async function post(path, body, onAnswer = undefined) {
 
 function begin() {
   beginSession(poll);
+  beginAsk();
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) text(node, t(node.dataset.text));
   byId("search").placeholder = t("search");

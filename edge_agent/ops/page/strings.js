@@ -2,6 +2,7 @@
 
 export const WORDS = {
   en: {
+    ask: "Ask", ask_hint: "About an alarm, an asset, or what the manuals say", ask_send: "Ask", ask_waits: "Looking it up …", page_n: "page {n}", operator_said: "Operator",
     alarms: "Alarms", no_alarms: "No alarms.", parked: "Shelved, suppressed, out of service",
     assets: "Assets", no_assets: "No asset found.", search: "Search assets", more: "Show more",
     sources: "Sources", sinks: "Sinks", models: "Models", learning: "Learning", troubles: "Trouble",
@@ -39,6 +40,7 @@ export const WORDS = {
     kind_followed: "followed, at most {budget} σ", kind_accepted: "accepted", kind_confirmed: "confirmed as healthy",
   },
   de: {
+    ask: "Fragen", ask_hint: "Zu einem Alarm, einer Anlage oder den Handbüchern", ask_send: "Fragen", ask_waits: "Wird nachgeschlagen …", page_n: "Seite {n}", operator_said: "Bediener",
     alarms: "Alarme", no_alarms: "Keine Alarme.",
     parked: "Zurückgestellt, unterdrückt, außer Betrieb",
     assets: "Anlagen", no_assets: "Keine Anlage gefunden.", search: "Anlagen suchen",
@@ -78,6 +80,7 @@ export const WORDS = {
     kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "angenommen", kind_confirmed: "als gesund bestätigt",
   },
   zh: {
+    ask: "提问", ask_hint: "关于报警、设备或手册内容", ask_send: "提问", ask_waits: "正在查找 …", page_n: "第 {n} 页", operator_said: "操作员",
     alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
     assets: "设备", no_assets: "未找到设备。", search: "搜索设备", more: "显示更多",
     sources: "数据源", sinks: "输出", models: "模型", learning: "学习中", troubles: "故障",
@@ -115,6 +118,7 @@ export const WORDS = {
     kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "已接受", kind_confirmed: "已确认正常",
   },
   ja: {
+    ask: "質問", ask_hint: "アラーム、設備、マニュアルの内容について", ask_send: "質問する", ask_waits: "検索中 …", page_n: "{n} ページ", operator_said: "操作者",
     alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",
     assets: "設備", no_assets: "設備が見つかりません。", search: "設備を検索", more: "さらに表示",
     sources: "データソース", sinks: "出力先", models: "モデル", learning: "学習中",
