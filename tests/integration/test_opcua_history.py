@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import math
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,10 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.history import HistoryDict
 from asyncua.server.server import Server
 from asyncua.ua.status_codes import StatusCodes
+from daemon_support import STEP_MS, WAIT_S, Site, now_ms
 from opcua_support import CutProxy, NodeServer, Rig
+from sink_support import Subscriber
+from support import until
 
 from edge_agent.config import schema
 from edge_agent.messages import LinkState
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
+    from edge_agent.testing import Mosquitto
+
 # asyncua types its numbers and times as classes that it never makes.
 _ua: Any = ua
 
@@ -33,6 +40,7 @@ pytestmark = [pytest.mark.integration]
 
 HISTORY_READ = 664
 WRITES = {673, 700, 712, 488, 500}  # Write, HistoryUpdate, Call, AddNodes, DeleteNodes
+READING = {428, 446, 452, 461, 467, 473, 631, 751, 781, 787, 826, 847, HISTORY_READ}
 NAMES = ("s0", "s1", "s2", "s3")
 
 
@@ -47,12 +55,19 @@ class KeptHistory(HistoryDict):
 
 
 class StoringServer:
-    """The library's server with variables a000.s0 ... of which `stored` have a history."""
+    """The library's server with variables a000.s0 ..., of which `stored` have a history."""
 
-    def __init__(self, storage: Callable[[], Any], stored: Sequence[str] = NAMES) -> None:
+    def __init__(
+        self,
+        storage: Callable[[], Any],
+        stored: Sequence[str] = NAMES,
+        *,
+        names: Sequence[str] = NAMES,
+        asset: str = "a000",
+    ) -> None:
         self.url = f"opc.tcp://127.0.0.1:{find_free_port()}"
         self._storage = storage
-        self._stored = stored
+        self._stored, self._names, self._asset = stored, names, asset
         self.nodes: dict[str, Any] = {}
 
     async def start(self, at: datetime | None = None) -> None:
@@ -66,9 +81,9 @@ class StoringServer:
         self.server.iserver.history_manager.set_storage(storage)
         await storage.init()
         objects = self.server.nodes.objects
-        for name in NAMES:
-            node_id = _ua.NodeId(f"a000.{name}", index)
-            self.nodes[name] = await objects.add_variable(node_id, f"a000.{name}", 0.0)
+        for name in self._names:
+            node = f"{self._asset}.{name}"
+            self.nodes[name] = await objects.add_variable(_ua.NodeId(node, index), node, 0.0)
             await self.write(name, 0.0, at or datetime.now(UTC))
         await self.server.start()
         await self.server.historize_node_data_change([self.nodes[name] for name in self._stored])
@@ -250,3 +265,159 @@ async def test_a_server_without_history_costs_one_line_and_one_request(
         assert proxy.requests[HISTORY_READ] == 1
     lines = [one for one in caplog.records if "no history" in one.message]
     assert len(lines) == 1
+
+
+async def test_a_server_that_hangs_up_when_asked_is_asked_twice(storing: StoringServer) -> None:
+    """The link comes back, with live values; a broken network looks the same once."""
+    async with CutProxy(storing.url) as proxy, Rig(proxy.url, signals("s0", "s1")) as rig:
+        await is_up(rig)
+        proxy.on_request = lambda number: proxy.drop() if number == HISTORY_READ else None
+        await proxy.cut()
+        await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+        await storing.write("s0", 1.0)
+        await storing.write("s1", 1.0)
+        await proxy.mend()
+        await rig.until(lambda: values_of(rig, "s1")[-1] == 1.0, timeout_s=40)
+        await rig.until_state(LinkState.UP)
+        assert proxy.requests[HISTORY_READ] == 2
+
+
+async def test_only_services_that_read_are_used(storing: StoringServer) -> None:
+    """On the wire, from start to stop: no Write, no Call; HistoryRead only after an outage."""
+    async with CutProxy(storing.url) as proxy:
+        async with Rig(proxy.url, signals("s0", "gone"), node_retry=1) as rig:
+            await rig.until_state(LinkState.DEGRADED)
+            await asyncio.sleep(1.5)
+            await storing.write("s0", 1.0)
+            await rig.until(lambda: values_of(rig, "s0")[-1] == 1.0)
+            assert proxy.requests[HISTORY_READ] == 0
+            proxy.drop()
+            await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+            await storing.write("s0", 2.0)
+            await rig.until(lambda: values_of(rig, "s0")[-1] == 2.0)
+        assert proxy.requests[HISTORY_READ] == 1
+        assert set(proxy.requests) <= READING
+        # A new source knows of no outage.
+        async with Rig(proxy.url, signals("s0")) as rig:
+            await is_up(rig)
+        assert proxy.requests[HISTORY_READ] == 1
+
+
+async def test_without_history_in_the_config_none_is_asked_for(storing: StoringServer) -> None:
+    async with (
+        CutProxy(storing.url) as proxy,
+        Rig(proxy.url, signals("s0"), history=False) as rig,
+    ):
+        await is_up(rig)
+        proxy.drop()
+        await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+        await storing.write("s0", 1.0)
+        await rig.until(lambda: values_of(rig, "s0")[-1] == 1.0)
+        assert proxy.requests[HISTORY_READ] == 0
+
+
+async def test_a_node_that_stores_nothing_is_not_asked_for_its_history() -> None:
+    server = StoringServer(HistoryDict, stored=["s0"])
+    await server.start()
+    try:
+        async with CutProxy(server.url) as proxy, Rig(proxy.url, signals("s0", "s1")) as rig:
+            await is_up(rig)
+            await proxy.cut()
+            await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+            for value in (1.0, 2.0, 3.0):
+                await server.write("s0", value)
+                await server.write("s1", value)
+                await asyncio.sleep(0.1)
+            await proxy.mend()
+            await rig.until(lambda: values_of(rig, "s1")[-1] == 3.0)
+            assert values_of(rig, "s0")[-3:] == [1.0, 2.0, 3.0]
+            assert 1.0 not in values_of(rig, "s1")
+            assert rig.source.link.has_kept is False
+    finally:
+        await server.stop()
+
+
+class Machine:
+    """Writes the values of a pump each step; a fault sets other ones."""
+
+    def __init__(self, server: StoringServer) -> None:
+        self._server = server
+        self.flow, self.temp = 10.0, 50.0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        next_ms = now_ms() // STEP_MS * STEP_MS
+        for n in itertools.count():
+            next_ms += STEP_MS
+            await asyncio.sleep(max(0.0, next_ms - now_ms()) / 1e3)
+            at = datetime.fromtimestamp(next_ms / 1e3, UTC)
+            for name, value in (("flow", self.flow), ("temp", self.temp), ("pressure", 4.0)):
+                await self._server.write(name, value + n % 2 * 0.02, at)
+
+    async def fault(self, seconds: float) -> None:
+        self.flow, self.temp = 14.0, 95.0
+        await asyncio.sleep(seconds)
+        self.flow, self.temp = 10.0, 50.0
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+async def test_a_fault_within_an_outage_raises_a_limit_and_a_model_alarm_late(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    """It comes and goes while the network is cut; the server has stored it."""
+    names = ("flow", "temp", "pressure")
+    server = StoringServer(HistoryDict, names, names=names, asset="P-1")
+    await server.start()
+    async with CutProxy(server.url) as proxy:
+        source = {
+            "type": "opcua",
+            "url": proxy.url,
+            "subscribe": None,
+            "node": "nsu=urn:plant;s={asset}.{signal}",
+            "publishing_interval": "100ms",
+        }
+        limits = {"temp": {"valid": [0, 200], "limits": {"high": 90}}}
+        site = Site(
+            tmp_path,
+            broker.url,
+            sources={"plant": source},
+            templates={"pump": {"signals": limits}},
+            assets={"P-{1..2}": None, "P-1": {"template": "pump"}},
+        )
+        bus = await Subscriber(broker.port, "edge/#").ready()
+        machine = Machine(server)
+        async with site.daemon() as running:
+            await until(lambda: running.windows() > 10, "scored", WAIT_S)
+            await proxy.cut()
+            await asyncio.sleep(1.5)
+            begin_ms = now_ms()
+            await machine.fault(2.0)
+            end_ms = now_ms()
+            await asyncio.sleep(1.0)
+            assert not raised(bus)
+            await proxy.mend()
+            await until(lambda: len(raised(bus)) == 2, "told late", WAIT_S)
+            await asyncio.sleep(1.0)
+        await machine.stop()
+        await asyncio.to_thread(bus.stop)
+    await server.stop()
+    found = raised(bus)
+    assert set(found) == {"P-1.watch", "P-1.temp.high"}
+    assert found["P-1.watch"]["window"]["replayed"] is True
+    assert found["P-1.watch"]["window"]["quality"] == "good"
+    for one in found.values():
+        at_ms = datetime.fromisoformat(one["first_seen"]).timestamp() * 1e3
+        assert begin_ms - STEP_MS <= at_ms <= end_ms
+
+
+def raised(bus: Subscriber) -> dict[str, dict[str, Any]]:
+    """The data of the raise events of the machine's alarms, by alarm id."""
+    events = [json.loads(body)["data"] for body in bus.bodies("/event") if body]
+    return {
+        e["alarm_id"]: e
+        for e in events
+        if e["transition"] == "raise" and e["alarm_id"].startswith("P-1.")
+    }

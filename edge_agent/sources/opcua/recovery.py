@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.explain import status_name
 from edge_agent.sources.opcua.feed import row_of
 from edge_agent.sources.opcua.history import LIMITS, HistoryReader, Span, readable
@@ -124,8 +125,10 @@ class Recovery:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self._limits.deadline_s + _RESERVE_S):
                     await reader.read(await self._spans(connection, changed, nodes))
-        finally:  # a lost connection cancels it
+        finally:
             self._conclude(reader, self._clock.monotonic_s() - before_s)
+        # A lost connection is one: the library may hide that this task was cancelled.
+        wire.check_open(connection.client)
         with contextlib.suppress(Exception):
             await reader.release()
 

@@ -90,7 +90,7 @@ class Session:
         try:
             async with asyncio.TaskGroup() as group:
                 await self._serve(connection, group)
-        except ExceptionGroup as failed:
+        except BaseExceptionGroup as failed:  # the library has a CancelledError of its own
             raise failed.exceptions[0] from None
         finally:
             self._hand_over()

@@ -124,6 +124,13 @@ async def history_read(
     return data.read(len(data))
 
 
+def check_open(client: Client) -> None:
+    """ConnectionError if the connection is closed."""
+    protocol = client.uaclient.protocol
+    if protocol is None or protocol.is_closed:
+        raise ConnectionError("the connection is closed")
+
+
 def bound(client: Client) -> None:
     """After the Hello: limit the memory that a server can use, and correct the negotiated sizes.
 
