@@ -50,7 +50,7 @@ def predict_failure(  # noqa: PLR0913 (what a prediction can differ in)
     a CSV file; with times (a column `time`, or the index) or, if the rows are as far apart as the
     model's, without. columns: the names of an array's columns; default: the model's inputs, or the
     asset's signals, in their order. windows: return every window, not only the last. reading: how
-    a CSV is written: time, time_format, timezone, separator, decimal, quality.
+    a CSV is written: time, time_format, timezone, separator, decimal, quality, quality_codes.
 
     Raises BadDataError with the column, ConflictError if no model scores the asset, and others.
     """

@@ -18,6 +18,7 @@ CSV: Final = "text/csv"
 JSON: Final = "application/json"
 MAX_BYTES: Final = 16 << 20  # that a gateway reads
 _ROWS_AND_COLUMNS: Final = 2
+_MISSING: Final = frozenset({"NAType", "NaTType"})  # pandas.NA and pandas.NaT
 _FORMS: Final = "a DataFrame, a dict of columns, an array of rows, or the path of a CSV file"
 
 Cell = str | int | float | None
@@ -111,13 +112,12 @@ def _cell(name: str, value: Any) -> Cell:  # noqa: ANN401 (a cell of what somebo
         return value
     if isinstance(value, float):
         return None if math.isnan(value) else _finite(name, value)
+    if type(value).__name__ in _MISSING:
+        return None
     if hasattr(value, "isoformat"):
-        text = str(value.isoformat())
-        return None if text == "NaT" else text
+        return str(value.isoformat())
     if hasattr(value, "item"):
         return _cell(name, value.item())
-    if value != value:  # noqa: PLR0124 (pandas.NA and its like are not imported)
-        return None
     what = f"column {name!r} has a value of type {type(value).__name__}"
     raise BadDataError(what, column=name, hint="numbers, texts, times, or None for no value")
 

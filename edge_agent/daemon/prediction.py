@@ -215,7 +215,8 @@ def _why_not(recording: Playback, deployment: Deployment) -> TableError:
     step_s = deployment.model.manifest.window.step_s
     if rows < needed:
         every = f" of {step_s:g} s" if step_s else ""
-        return TableError(f"too short: {rows} rows{every}, and a window needs {needed}")
+        text = f"too short: {rows} rows{every}, and a window needs {needed}"
+        return TableError(text, hint=f"send at least {needed} rows{every}, and no gaps")
     least = deployment.use.min_coverage
     text = f"no window has enough good values: {least:.0%} of each input, and the last one"
     noted = "; ".join(map(str, recording.report.findings()[:3]))

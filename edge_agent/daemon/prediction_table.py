@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from edge_agent.errors import EdgeAgentError
-from edge_agent.sources.replay import ReplayConfig, has_times
+from edge_agent.sources.replay import QualityCodes, ReplayConfig, has_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,10 @@ def write_recording(
     models need times.
     """
     reading: dict[str, Any] = {**table.reading}
+    if codes := reading.get("quality_codes"):
+        if codes not in {*QualityCodes}:
+            raise TableError("quality_codes: one of " + ", ".join(QualityCodes))
+        reading["quality_codes"] = QualityCodes(codes)
     config = replace(ReplayConfig(path, asset=table.asset), **reading)
     for key, problem in config.problems():
         raise TableError(f"{key}: {problem}")

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CSV: Final = "text/csv"
-READING: Final = ("time", "time_format", "timezone", "separator", "decimal", "quality")
+READING: Final = (
+    "time",
+    "time_format",
+    "timezone",
+    "separator",
+    "decimal",
+    "quality",
+    "quality_codes",
+)
 MAX_TABLE: Final = 16 << 20  # bytes of a body
 PREDICT_S: Final = 60.0  # for an answer, the wait for other tables included
 MOST_WAITING: Final = 4  # clients, behind the one whose table is being read

@@ -106,6 +106,20 @@ def test_cells_of_numpy_are_plain() -> None:
     assert found == {"on": [True, 2, 0.5, "2026-01-01"]}
 
 
+def test_what_pandas_calls_missing_is_no_value() -> None:
+    """pandas.NA has no truth value, and NaT looks like a time."""
+
+    class NAType:
+        def __bool__(self) -> bool:
+            raise TypeError
+
+    class NaTType:
+        def isoformat(self) -> str:
+            return "NaT"
+
+    assert decoded({"flow": [NAType(), NaTType(), 1.0]}) == {"flow": [None, None, 1.0]}
+
+
 def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     path.write_bytes(b"time;flow\r\n1;2,5\r\n")

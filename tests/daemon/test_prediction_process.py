@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from edge_agent.config.schema import Asset, Config, ModelUse, Signal, Template
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Name, Secret
-from edge_agent.daemon import predictions
+from edge_agent.daemon import prediction_child, predictions
 from edge_agent.daemon.prediction import config_of_model, predict
+from edge_agent.daemon.prediction_child import Question
 from edge_agent.daemon.predictions import Predictions
 from edge_agent.daemon.replay import Replay
 from edge_agent.models import VerifiedBundles
@@ -29,8 +30,6 @@ from edge_agent.testing import mean_bundle
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from edge_agent.daemon.prediction_child import Question
 
 PAIR = Template({Name("a"): Signal(), Name("b"): Signal()}, (ModelUse(Name("quick")),))
 TABLE = SentTable("P-1", "", b'{"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}')
@@ -194,6 +193,38 @@ def answer(table: SentTable, config: Config) -> object:
         return type(error).__name__
     assert math.isfinite(found["score"])
     return {key: value for key, value in found.items() if key != "recording"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda one: st.lists(one) | st.dictionaries(st.text(), one),
+)
+json_tables = st.dictionaries(
+    st.sampled_from(["a", "b", "time", "", "a [x]", "a;b", 'q"', "x\ny", "asset"]),
+    st.lists(st.none() | st.integers(-(2**70), 2**70) | st.text(), min_size=4, max_size=6),
+)
+csv_texts = st.lists(
+    st.lists(st.text('abtime,;"\n\r 01259.-:TZ#', max_size=8), min_size=1, max_size=4), max_size=8
+).map(lambda rows: "\n".join(map(",".join, rows)).encode())
+bodies = st.tuples(
+    (json_values | json_tables).map(lambda value: json.dumps(value).encode()), st.just(value=True)
+) | st.tuples(csv_texts | st.binary(), st.just(value=False))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bodies)
+def test_whatever_a_client_sends_is_its_own_error_or_an_answer(
+    config: Config, body: tuple[bytes, bool]
+) -> None:
+    """Never an error of ours, and never a path of this machine."""
+    of_model, asset = config_of_model(config, "quick")
+    table = SentTable(asset, "quick", body[0], is_json=body[1], with_windows=True)
+    status, said = prediction_child.answer(
+        Question(table, of_model, verified(config.models_dir), 60)
+    )
+    assert status in {200, 400}
+    assert b"/tmp" not in said
+    assert json.loads(said)
 
 
 @functools.cache
