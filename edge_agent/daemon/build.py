@@ -235,7 +235,9 @@ class Parts:
             self.loop.turning.locked,
             self.clock,
         )
-        return oip.Oip(self.served, self.metrics)
+        made = oip.Oip(self.served, self.metrics)
+        made.audit = self.values.audit
+        return made
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

@@ -123,11 +123,15 @@ def _post(
 
 
 class Oip:
-    """The handlers; each takes the name of a model, and perhaps a version, from `parts`."""
+    """The handlers; each takes the name of a model, and perhaps a version, from `parts`.
+
+    audit: records (actor, action, models) of what a client loads and unloads.
+    """
 
     def __init__(self, models: ServedModels, metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
+        self.audit: Callable[[str, str, Sequence[str]], Awaitable[None]] | None = None
 
     def routes(self) -> list[Route]:
         """The table of the protocol."""
@@ -264,13 +268,20 @@ class Oip:
         """Load the active version of a model, or another one again."""
         _json_object(request.body)
         await self._refusing(self._models.load(request.parts["model"]))
+        await self._record(request, "load")
         return {}
 
     async def unload(self, request: Request) -> dict[str, Any]:
         """Let a model leave memory; it is not loaded by a request until it is loaded again."""
         _json_object(request.body)
         await self._models.unload(request.parts["model"])
+        await self._record(request, "unload")
         return {}
+
+    async def _record(self, request: Request, action: str) -> None:
+        """In the audit, with the name of the client's key."""
+        if self.audit is not None:
+            await self.audit(request.client.actor() or "socket", action, [request.parts["model"]])
 
 
 # -- descriptions ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Keys are the same, too: `authorization: Bearer KEY` in the metadata of a call.
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from google.protobuf.json_format import ParseDict
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import Detail, Fault
 from edge_agent.ops.access import Caller, denial
-from edge_agent.ops.routes import INFER, MODELS, OPEN, READ, Refusal, Request
+from edge_agent.ops.routes import INFER, MODELS, OPEN, READ, Client, Refusal, Request
 from edge_agent.service.oip_messages import MESSAGES, SERVICE
 from edge_agent.service.oip_tensors import RequestError, bytes_of, read_parts, shown
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Signature
     from edge_agent.ops.access import Access
-    from edge_agent.ops.routes import Client
     from edge_agent.service.oip import Oip
     from edge_agent.service.oip_messages import Message
     from edge_agent.service.oip_tensors import InferRequest
@@ -53,6 +53,7 @@ _CODES: Final = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+_CLIENT: Final = ContextVar("client", default=Client())  # noqa: B039 (of each call; it is frozen)
 _FORWARDED: Final = frozenset({"forwarded", "x-forwarded-for", "x-real-ip", "via"})  # by a proxy
 _TYPE_NUMBERS: Final = {"TYPE_INT64": 9, "TYPE_FP32": 11}
 _CONTENTS: Final = {"FP32": ("fp32_contents", np.float32), "INT64": ("int64_contents", np.int64)}
@@ -120,7 +121,9 @@ class GrpcServer:
 
         async def call(message: Message, context: Any) -> Message:  # noqa: ANN401
             try:
-                with self._access.running(self._client(context, method.scope)):
+                client = self._client(context, method.scope)
+                _CLIENT.set(client)
+                with self._access.running(client):
                     found = await method.answer(self._oip, message)
             except Refusal as refusal:
                 await context.abort(_CODES[refusal.status], refusal.error)
@@ -164,7 +167,8 @@ def _address(peer: str) -> tuple[str, bool]:
 
 def _parts(name: str, version: str) -> Request:
     """A request for a model, by default of its active version."""
-    return Request({"model": name, **({"version": version} if version else {})}, {})
+    parts = {"model": name, **({"version": version} if version else {})}
+    return Request(parts, {}, client=_CLIENT.get())
 
 
 async def _ready(oip: Oip, _: Message) -> dict[str, Any]:

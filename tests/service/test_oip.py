@@ -18,7 +18,9 @@ from oip_support import LENGTH, NAME, asking, serving, windows
 from status_support import BEARER
 from support import until, value_of
 
+from edge_agent.errors import NotFoundError
 from edge_agent.ops import bodies
+from edge_agent.ops.routes import Client, Request
 from edge_agent.service import oip
 
 if TYPE_CHECKING:
@@ -217,6 +219,27 @@ async def test_load_and_unload_need_the_scope(tmp_path: Path, here: Served) -> N
         assert (await post(other, INFER, asking(windows(1.0))))[0] == 503
         assert (await get(other, f"{MODEL}/ready"))[0] == 503
         assert (await post(other, f"{repository}x/unload", b"", **BEARER))[0] == 404
+
+
+async def test_what_a_client_loads_and_unloads_is_audited(here: Served) -> None:
+    """With the name of its key, once it is done."""
+    api = oip.Oip(here.models, here.metrics)
+    noted: list[tuple[Any, ...]] = []
+
+    async def note(*entry: Any) -> None:
+        noted.append(entry)
+
+    api.audit = note
+    for client in (Client("mes"), Client()):
+        await api.load(Request({"model": NAME}, {}, b"", client))
+    with pytest.raises(NotFoundError):
+        await api.load(Request({"model": "nope"}, {}, b"", Client("mes")))
+    await api.unload(Request({"model": NAME}, {}, b"", Client("token")))
+    assert noted == [
+        ("mes", "load", [NAME]),
+        ("socket", "load", [NAME]),
+        ("token", "unload", [NAME]),
+    ]
 
 
 async def test_a_page_of_another_origin_gets_nothing(here: Served) -> None:

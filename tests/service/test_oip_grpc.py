@@ -45,12 +45,16 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(folder: Path, *, has_token: bool = False) -> AsyncIterator[Caller]:
+async def calling(
+    folder: Path, *, has_token: bool = False, audit: Any = None
+) -> AsyncIterator[Caller]:
     token = Secret(env="EDGE_AGENT_TEST_TOKEN") if has_token else None
     config, clock = Http(port=0, token=token), SystemClock()
     async with serving(folder) as made:
         access = Access(config, KeyRing(folder / "keys", clock), clock)
-        server = oip_grpc.GrpcServer(Oip(made.models, made.metrics), access, "127.0.0.1", 0)
+        api = Oip(made.models, made.metrics)
+        api.audit = audit
+        server = oip_grpc.GrpcServer(api, access, "127.0.0.1", 0)
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -122,15 +126,22 @@ async def test_refusals(call: Caller, change: dict[str, Any], code: str) -> None
 
 
 async def test_keys_and_scopes_hold(tmp_path: Path) -> None:
-    """Load needs the scope; a wrong key is refused; with the token it works."""
+    """Load needs the scope; a wrong key is refused; with the token it works, and is audited."""
     tiny_versions.mean("1", folder=tmp_path / NAME)
-    async with calling(tmp_path, has_token=True) as call:
+    audited: list[tuple[Any, ...]] = []
+
+    async def audit(*entry: Any) -> None:
+        audited.append(entry)
+
+    async with calling(tmp_path, has_token=True, audit=audit) as call:
         load = {"model_name": NAME}
         for metadata in ({}, {"authorization": f"Bearer {TOKEN[:-1]}x"}):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call("RepositoryModelLoad", load, **metadata)
             assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert audited == []
         await call("RepositoryModelLoad", load, **BEARER)
+        assert audited == [("token", "load", [NAME])]
         assert (await call("ModelInfer", asking(windows(3.0)))).outputs
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call("ModelInfer", asking(windows(3.0)), **{"x-forwarded-for": "10.0.0.1"})
