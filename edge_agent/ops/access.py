@@ -41,7 +41,7 @@ MAX_ADDRESSES: Final = 1024  # with wrong keys; the one that was silent for the 
 _WARN_EVERY_S: Final = 60.0
 _ALL: Final = frozenset(SCOPES)
 _READS: Final = frozenset({READ})
-_CHANGES_NOTHING: Final = frozenset({READ, INFER, TEXT})
+CHANGES_NOTHING: Final = frozenset({READ, INFER, TEXT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Access:
             return frozenset() if self.has_keys else _READS
         if self._local_scopes is not None:
             return frozenset(self._local_scopes)
-        return _READS if self.ring.is_used else _CHANGES_NOTHING
+        return _READS if self.ring.is_used else CHANGES_NOTHING
 
     def _named(self, caller: Caller, secret: str) -> Client:
         """The client of a key or of the token."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from edge_agent.ops.access import CHANGES_NOTHING, unauthorized
 from edge_agent.ops.guard import CLIENT, DENIED
 from edge_agent.ops.routes import (
     ANY_TYPE,
@@ -65,7 +66,8 @@ def handler_of(
 ) -> Handler:
     """The aiohttp handler of a route; a handler that is a coroutine function has its own pace.
 
-    is_valid: False after a client's key was revoked, which ends its stream.
+    is_valid: False after a client's key was revoked: what it asked is not done, what was found out
+    for it is not sent, and its stream ends.
     """
     is_paced = route.scope == READ and not iscoroutinefunction(route.handler)
 
@@ -77,18 +79,28 @@ def handler_of(
                 body = route.parse(body, parts)
             if DENIED in request:
                 raise request[DENIED]
-            asked = Request(parts, query, body, request[CLIENT], request.headers)
+            client = request[CLIENT]
+            _expect_key(client, is_valid)  # a body may take its time
+            asked = Request(parts, query, body, client, request.headers)
             async with pace if is_paced else nullcontext():
                 said = _encoded(route.handler(asked))
             response = _encoded(await said) if isawaitable(said) else said
+        if route.scope in CHANGES_NOTHING:  # of what is done, everybody may hear
+            _expect_key(client, is_valid)
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
         if isinstance(response.body, bytes):
             return web.Response(body=response.body, status=response.status, headers=headers)
         stream = web.StreamResponse(status=response.status, headers=headers)
-        goes_on = lambda: request.transport is not None and is_valid(asked.client)  # noqa: E731
+        goes_on = lambda: request.transport is not None and is_valid(client)  # noqa: E731
         return await _streamed(request, stream, response.body, goes_on)
 
     return answer
+
+
+def _expect_key(client: Client, is_valid: Callable[[Client], bool]) -> None:
+    if not is_valid(client):
+        text = f"the key {client.name} was revoked, or has expired"
+        raise unauthorized(text, "it ended while this request ran", wrong=True)
 
 
 async def _streamed(

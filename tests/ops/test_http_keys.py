@@ -111,6 +111,33 @@ async def test_a_revoked_key_ends_on_an_open_connection(tmp_path: Path) -> None:
     assert server.reached == ["infer"]
 
 
+async def test_what_a_revoked_key_asked_before_is_not_sent_and_not_done(tmp_path: Path) -> None:
+    """A request that was admitted waits, or its body takes its time: it ends as the key does."""
+    sent = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await sent.wait()
+        yield b"}"
+
+    async with serving(tmp_path) as server:
+        secret = add(server.path, "mes", "infer", "command")[1]
+        async with client(server, secret) as session, asyncio.timeout(10):
+            kind = {"Content-Type": "application/json"}
+            command = session.post("/t/command", data=slowly(), headers=kind)
+            running = [asyncio.ensure_future(one) for one in (session.get("/t/wait"), command)]
+            while server.reached != ["wait"]:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # the command's head is there
+            server.revoke()
+            server.gate.set()
+            sent.set()
+            for answer in await asyncio.gather(*running):
+                assert answer.status == 401
+                assert "mes was revoked" in (await answer.json())["error"]
+    assert server.reached == ["wait"]
+
+
 async def test_a_revoked_key_cuts_its_stream_though_it_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
