@@ -46,7 +46,8 @@ class ModelManager:
     """Loads bundles from disk, and assigns them to the assets that they score.
 
     A refused bundle is reported, and its assets are monitored without it: one bad model
-    must not stop a line's other alarms.
+    must not stop a line's other alarms. asset: only learned bundles that name it are loaded; empty:
+    all.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class ModelManager:
         registry: SessionRegistry,
         thread: ThreadPoolExecutor,
         clock: Clock,
+        asset: str = "",
     ) -> None:
         self.models_dir = config.models_dir
         self._config = config
         self._clock = clock
+        self._asset = asset.encode()
         self._thread = thread
         self._registry = registry
         self._loaded: list[Model] = []  # until `attach`
@@ -254,7 +257,8 @@ class ModelManager:
 
     def _learned_names(self) -> list[str]:
         """Learned bundles on disk, the oldest first."""
-        found = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
+        every = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
+        found = [path for path in every if not self._asset or self._asset in path.read_bytes()]
         return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
 
 

@@ -128,7 +128,7 @@ async def predict(table: SentTable, config: Config, verified: bytes = b"") -> di
     known = VerifiedBundles()
     if verified:
         known.restore(verified)
-    replay = await Replay.load(config, verified=known)
+    replay = await Replay.load(config, verified=known, asset=table.asset)
     try:
         with tempfile.TemporaryDirectory(prefix="edge-agent-predict-") as folder:
             return _answer(replay, table, Path(folder))

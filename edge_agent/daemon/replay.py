@@ -53,17 +53,19 @@ class Replay:
         candidate: Ref | None = None,
         *,
         verified: VerifiedBundles | None = None,
+        asset: str = "",
     ) -> Replay:
         """Load and activate the models; candidate: a version to compare with the active one.
 
-        verified: bundles that need not be tried again.
+        verified: bundles that need not be tried again. asset: as in `ModelManager`.
         """
         loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         known = verified or VerifiedBundles()
         builder = RuntimeBuilder(
             Metrics(), FakeClock(), loading, {}, lambda: None, live=False, verified=known
         )
-        replay = cls(builder, builder.build(config, await builder.load_models(config)))
+        models = await builder.load_models(config, asset=asset)
+        replay = cls(builder, builder.build(config, models))
         if candidate is not None:
             await replay._load_candidate(candidate)
         return replay

@@ -93,10 +93,12 @@ class RuntimeBuilder:
     isolation: Isolation | None = None
     verified: VerifiedBundles = field(default_factory=VerifiedBundles)
 
-    async def load_models(self, config: Config, within_s: float = math.inf) -> ModelManager:
+    async def load_models(
+        self, config: Config, within_s: float = math.inf, asset: str = ""
+    ) -> ModelManager:
         """The models of a config, loaded and not yet bound to assets; takes seconds.
 
-        within_s: as in `ModelManager.load`.
+        within_s: as in `ModelManager.load`. asset: as in `ModelManager`.
         """
         registry = SessionRegistry(
             config.models_dir,
@@ -106,7 +108,7 @@ class RuntimeBuilder:
             isolation=self.isolation,
             verified=self.verified,
         )
-        models = ModelManager(config, registry, self.loading, self.clock)
+        models = ModelManager(config, registry, self.loading, self.clock, asset)
         await models.load(within_s)
         return models
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from daemon_support import write_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config.schema import Asset, Config, ModelUse, Signal, Template
+from edge_agent.config.schema import Asset, Config, Learn, ModelUse, Signal, Template
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Name, Secret
 from edge_agent.daemon import prediction_child, predictions
@@ -153,6 +154,25 @@ async def test_the_process_knows_one_asset_and_nothing_that_connects(
         assert await asked.predict(table) == (200, b"{}")
     assert [[*one.config.assets] for one in sent] == [["P-1"], ["recording"]]
     assert all(not one.config.sinks and one.config.http == Http() for one in sent)
+
+
+async def test_baselines_of_other_machines_are_not_loaded(tmp_path: Path) -> None:
+    """Each of a thousand machines may have its own; a bundle that cannot be read is one of them."""
+    write_bundle(tmp_path / "learned-pump-00000001", ["P-1"])
+    others = tmp_path / "learned-pump-00000002"
+    others.mkdir()
+    (others / "model.yaml").write_text("units: [P-2]\nname: broken")
+    signals = {Name(name): Signal() for name in ("flow", "pressure")}
+    config = Config(
+        templates={Name("pump"): Template(signals, learn=Learn())},
+        assets={"P-1": Asset(Name("pump"))},
+        models_dir=tmp_path,
+    )
+    for asset, loaded in (("P-1", 1), ("", 2)):
+        replay = await Replay.load(config, asset=asset)
+        assert len(replay.runtime.models.bundle_names()) == loaded
+        assert replay.runtime.models.without == {}
+        replay.close()
 
 
 async def test_a_gateway_that_nobody_asks_has_no_process(asked: Predictions) -> None:
