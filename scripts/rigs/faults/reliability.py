@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from scripts.rigs.faults.fuzz import fuzz
 from scripts.rigs.faults.kills import kills
 from scripts.rigs.faults.power_cut import power_cut
 from scripts.rigs.faults.promises import (
+    ATHERIS,
     EXT4_TOOLS,
     MOSQUITTO,
     NODE_OPCUA,
@@ -166,7 +168,9 @@ RELIABILITY: Final = (
         15,
         "fuzz",
         "no decoder crashes or hangs on ten minutes of fuzzed input",
-        unmeasured=_LATER,
+        rig=fuzz,
+        control=Control("a decoder's own refusals count as crashes, so that they must be found"),
+        needs=(ATHERIS,),
     ),
     Promise(
         15,
