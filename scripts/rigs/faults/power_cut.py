@@ -137,9 +137,10 @@ def _read_console(process: subprocess.Popen[bytes], guest: Guest, first: threadi
     for line in process.stdout:
         match line.decode(errors="replace").split():
             case ["E", name, crc] if line.endswith(b"\n"):
+                if name not in guest.heard:
+                    first.set()  # a repetition of an earlier life is no sign of this one
                 if guest.heard.setdefault(name, crc) != crc:
                     guest.wrong.append(f"{name} of two contents")
-                first.set()
             case ["X", *words]:
                 guest.problems.append(" ".join(words))
                 first.set()

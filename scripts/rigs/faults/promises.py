@@ -53,6 +53,12 @@ ATHERIS: Final = Need(
     "atheris", lambda: importlib.util.find_spec("atheris") is not None, "pip install atheris"
 )
 
+SCHEMATHESIS: Final = Need(
+    "schemathesis",
+    lambda: shutil.which("schemathesis") is not None,
+    "pip install schemathesis, in an environment of its own, and put its bin on the PATH",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.rigs.faults.fuzz import fuzz
+from scripts.rigs.faults.http_fuzz import http_fuzz
 from scripts.rigs.faults.kills import kills
 from scripts.rigs.faults.power_cut import power_cut
 from scripts.rigs.faults.promises import (
@@ -13,6 +14,7 @@ from scripts.rigs.faults.promises import (
     MOSQUITTO,
     NODE_OPCUA,
     ROOT_USER,
+    SCHEMATHESIS,
     USER_MODE_LINUX,
     Control,
     Promise,
@@ -26,7 +28,8 @@ _FALLBACK: Final = "store/test_store_fallback.py::test_"
 _BULKHEADS: Final = "serving/test_bulkheads.py::test_"
 _VERSIONS: Final = "integration/test_model_versions.py::test_"
 _OPCUA: Final = "integration/test_opcua_source.py::test_"
-_LATER: Final = "no rig yet"
+_OUTAGES: Final = "signals/test_outages.py::test_"
+_CLOCK: Final = "signals/test_gateway_clock.py::test_"
 
 RELIABILITY: Final = (
     Promise(
@@ -140,13 +143,35 @@ RELIABILITY: Final = (
         7,
         "gaps",
         "a gap is never scored as normal; what comes late raises what it would have raised",
-        unmeasured=_LATER,
+        tests=("signals/test_outages.py", "integration/test_gaps.py"),
+        control=Control(
+            "the gateway's clock closes rows while their source is disconnected",
+            failing=(
+                f"{_OUTAGES}no_row_is_closed_while_the_link_is_down",
+                f"{_OUTAGES}a_gap_that_nothing_fills_is_not_good",
+            ),
+            without="closing_in_outages",
+        ),
+        needs=(MOSQUITTO,),
     ),
     Promise(
         8,
         "clocks",
         "a jump of the gateway's or a source's clock misses no alarm and doubles none",
-        unmeasured=_LATER,
+        tests=(
+            "signals/test_gateway_clock.py",
+            "sources/test_source_clock.py",
+            "daemon/test_gateway_clock_fault.py",
+        ),
+        control=Control(
+            "steps of the gateway's clock are not noticed",
+            failing=(
+                f"{_CLOCK}windows_go_on_without_a_gap_and_a_fault_is_found_in_time",
+                f"{_CLOCK}the_delays_of_alarms_end_when_they_would_have",
+            ),
+            without="unnoticed_clock_steps",
+        ),
+        quick=True,
     ),
     Promise(
         9,
@@ -175,7 +200,9 @@ RELIABILITY: Final = (
     Promise(
         15,
         "http-fuzz",
-        "no fuzzed HTTP request is answered 5xx",
-        unmeasured=_LATER,
+        "no HTTP request that fits or misses openapi.json is answered 500, and the daemon lives",
+        tests=("service/test_openapi.py",),
+        rig=http_fuzz,
+        needs=(MOSQUITTO, SCHEMATHESIS),
     ),
 )

@@ -86,7 +86,8 @@ def _fails_without(promise: Promise, control: Control, run: Run) -> tuple[bool, 
         return bool(outcome.passed) and not outcome.failed and not outcome.skipped, ""
     if control.failing:
         outcome = run_tests(control.failing, without=control.without, tell=run.tell)
-        return all(_has_failed(test, outcome) for test in control.failing), ""
+        passed = [test for test in control.failing if not _has_failed(test, outcome)]
+        return not passed, f" ({', '.join(passed)} passed)" if passed else ""
     measured = _run_rig(promise, run, protected=False)
     return not measured.holds, f" ({measured.figure})"
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli import main
+from edge_agent.clock import StepWatch
 from edge_agent.daemon import Daemon
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.delivery import republish
+from edge_agent.signals.acceptance import EventTime
 from edge_agent.store import Store, schema
 from edge_agent.values import BoundedIntake
 
@@ -52,6 +54,16 @@ def forgotten_messages() -> None:
 
     Store.open = then_forget  # type: ignore[method-assign]
     republish.recent_events = lambda store, lost: []  # noqa: ARG005 (as the original is called)
+
+
+def closing_in_outages() -> None:
+    """The gateway's clock closes rows although their source is disconnected."""
+    EventTime.set_away = lambda self, is_away, monotonic_s: None  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def unnoticed_clock_steps() -> None:
+    """Nothing notices that the gateway's clock was set."""
+    StepWatch.step_us = lambda self, now_us, monotonic_s: 0  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def slow_pipeline() -> None:
