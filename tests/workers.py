@@ -13,6 +13,7 @@ BUSY = frozenset(
         "test_daemon_restart.py",
         "test_factory_checks.py",
         "test_factory_training.py",
+        "test_faults_quick.py",
         "test_http_guard.py",
         "test_page.py",
         "test_skab_live.py",

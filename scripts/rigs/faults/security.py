@@ -1,4 +1,7 @@
-"""Promises that nobody is let in and nothing leaks: docs/security.md."""
+"""Promises that nobody is let in and nothing leaks: docs/security.md.
+
+After a change: `scripts/faults --write-docs`, or tests/test_faults.py fails.
+"""
 
 from __future__ import annotations
 
