@@ -34,7 +34,7 @@ def http_fuzz(run: Run) -> Measured:
         daemon = _start(run.folder, stack)
         process = psutil.Process(daemon.pid)
         before = process.memory_info().rss / (1 << 20)
-        code, text = _schemathesis(daemon.url, seconds)
+        code, text = _schemathesis(daemon.url, seconds, run.folder)
         is_up = process.is_running() and daemon.is_ready()
         grown = process.memory_info().rss / (1 << 20) - before if is_up else 0.0
         defects = daemon.metric("defects_total")
@@ -69,13 +69,13 @@ def _start(folder: Path, stack: ExitStack) -> PatchedDaemon:
     return daemon
 
 
-def _schemathesis(url: str, seconds: float) -> tuple[int, str]:
+def _schemathesis(url: str, seconds: float, folder: Path) -> tuple[int, str]:
     """(Exit code, output). A refusal is right; only 5xx and broken connections are failures."""
     command = ["schemathesis", "run", f"{url}/openapi.json", "--checks", "not_a_server_error"]
     command += ["--header", f"Authorization: Bearer {TOKEN}", "--max-time", f"{seconds:.0f}"]
     command += ["--phases", "examples,coverage,fuzzing", "--request-timeout", "20"]
     command += ["--suppress-health-check", "all", "--no-color"]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=2 * seconds + 120, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=2 * seconds + 120, check=False
     )
     return done.returncode, done.stdout + done.stderr
