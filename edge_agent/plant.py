@@ -62,7 +62,7 @@ class Plant:
         self._discovered: list[PlantAsset] = []
         self._listeners: list[Callable[[PlantAsset], None]] = []
         for pattern, asset in config.assets.items():
-            for asset_id in expand_range(pattern):
+            for asset_id in filter(self.owns, expand_range(pattern)):
                 self._add(asset_id, asset)
 
     def on_asset(self, listener: Callable[[PlantAsset], None]) -> None:
@@ -72,6 +72,10 @@ class Plant:
     def adopt(self, config: Config) -> None:
         """Use this config for assets that are discovered from now on."""
         self._config = config
+
+    def owns(self, asset_id: str) -> bool:
+        """True if this gateway's shard monitors an asset."""
+        return self._config.shard.owns(asset_id)
 
     def of_source(self, source: str) -> list[PlantSignal]:
         """Signals that `source` delivers."""
@@ -115,7 +119,7 @@ class Plant:
     def restore(self, known: Iterable[tuple[str, str, str]]) -> None:
         """Discover known assets again after a restart: (asset id, template, line) each."""
         for asset_id, template, line in known:
-            if template in self._config.templates:
+            if template in self._config.templates and self.owns(asset_id):
                 self.discover(asset_id, template, line)
 
     def _add(self, asset_id: str, config: AssetConfig) -> PlantAsset:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
@@ -314,6 +315,34 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of the assets is this gateway's: each is monitored by one of `of` gateways."""
+
+    index: Annotated[int, Between(0, 4095)] = 0
+    of: Annotated[int, Between(1, 4096)] = 1
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong, as (key, message)."""
+        if self.index >= self.of:
+            yield "index", f"must be from 0 to {self.of - 1}: there are {self.of} shards"
+
+    def owns(self, asset_id: str) -> bool:
+        """True if an asset is monitored here.
+
+        By rendezvous hashing (Thaler and Ravishankar, 1998): one shard more takes its share of the
+        assets from all others, and moves no other asset.
+        """
+        if self.of == 1:
+            return True
+        weights = [_weight(asset_id, shard) for shard in range(self.of)]
+        return max(range(self.of), key=weights.__getitem__) == self.index
+
+
+def _weight(asset_id: str, shard: int) -> bytes:
+    return blake2b(f"{shard}/{asset_id}".encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Alarms:
     """Settings for all alarms."""
 
@@ -348,6 +377,7 @@ class Config:
     templates: dict[Name, Template] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
+    shard: Shard = field(default_factory=Shard)
     models_dir: Path = Path("models")
     runtime: Runtime = field(default_factory=Runtime)
     trust: Trust = field(default_factory=Trust)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MAX_SHOWN: Final = 20
 # Messages of others below our topics are no fault of the config; a warning if signals are missing.
 _OF_OTHERS: Final = frozenset(
-    {"unknown_topic", "unknown_signal", "unknown_asset", "asset_name", "empty"}
+    {"unknown_topic", "unknown_signal", "unknown_asset", "other_shard", "asset_name", "empty"}
 )
 
 

@@ -121,6 +121,8 @@ class Machines:
         if name is not None:
             place = replace(place, places={**place.places, "asset": name})
         asset_id = fill(one.asset_format, place.places)
+        if not self._plant.owns(asset_id):
+            raise DecodeError("other_shard", "another gateway monitors this asset")
         line = place.places.get("line", "")
         own = self._own(asset_id, place, line) if one.template else None
         if own is not None:

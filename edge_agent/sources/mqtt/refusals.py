@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
 
 # Log lines by reason: the same fault of many topics needs no line for each of them.
-_MAX_LINES: Final = {"unknown_topic": 20, "unknown_asset": 20, "assets_refused": 1}
+_MAX_LINES: Final = {
+    "unknown_topic": 20,
+    "unknown_asset": 20,
+    "assets_refused": 1,
+    "other_shard": 0,  # as it should be
+}
 _MAX_LINES_ELSE: Final = 1000
 _MAX_LINES_MILD: Final = 100
 _SHOWN_CHARACTERS: Final = 200

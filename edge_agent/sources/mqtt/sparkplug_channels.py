@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.sparkplug_wire import Metric
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
-_EXPECTED: Final = frozenset({"unknown_asset", "asset_name"})  # a plant has more than is monitored
+# A plant has more than is monitored here.
+_EXPECTED: Final = frozenset({"unknown_asset", "asset_name", "other_shard"})
 
 
 @dataclass(slots=True)
