@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import AlarmCatalogue, AlarmTable
+from edge_agent.config.schema import Shard
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
 from edge_agent.daemon.model_manager import ModelManager

@@ -148,6 +148,7 @@ assets:
     variables: {bay: b8}
     signals:
       flow: {source: north-bus, valid: [0, 5]}
+shard: {index: 0, of: 1}
 discovery:
   max_assets: 100
 models_dir: models
