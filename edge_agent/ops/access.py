@@ -206,6 +206,13 @@ def unauthorized(text: str, hint: str, *, wrong: bool = False) -> Refusal:
     return Refusal(401, text, hint, {"WWW-Authenticate": challenge})
 
 
+def check_size(client: Client, size: int) -> None:
+    """Refuse (413) a body of more bytes than the key of a client may send."""
+    if client.max_body is not None and size > client.max_body:
+        text = f"more than the {client.max_body} bytes that the key {client.name} may send"
+        raise Refusal(413, text, "send less at a time, or use another key")
+
+
 def denial(scope: str, client: Client, caller: Caller) -> Refusal:
     """The answer to a client that lacks a scope: 403 if its key does, 401 if it has none."""
     make = f"edge-agent keys create NAME --scope {scope}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from edge_agent.ops.access import CHANGES_NOTHING, unauthorized
+from edge_agent.ops.access import CHANGES_NOTHING, check_size, unauthorized
 from edge_agent.ops.guard import CLIENT, DENIED
 from edge_agent.ops.routes import (
     ANY_TYPE,
@@ -161,12 +161,9 @@ async def _body(request: web.Request, route: Route) -> object:
     if route.content_type not in {ANY_TYPE, request.content_type}:
         what = "JSON" if route.content_type == JSON else route.content_type
         raise Refusal(415, f"the body is not {what}", f"Content-Type: {route.content_type}")
-    client, most = request[CLIENT], route.max_body
-    if client.max_body is not None and client.max_body < most:
-        most = client.max_body
-        if (request.content_length or 0) > most:
-            text = f"more than the {most} bytes that the key {client.name} may send"
-            raise Refusal(413, text, "send less at a time, or use another key")
+    client = request[CLIENT]
+    check_size(client, request.content_length or 0)
+    most = min(route.max_body, client.max_body or route.max_body)
     timeout_s = BODY_TIMEOUT_S + route.max_body // SLOWEST_BYTES_S
     try:
         async with asyncio.timeout(timeout_s):

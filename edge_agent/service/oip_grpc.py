@@ -18,7 +18,7 @@ from google.protobuf.json_format import ParseDict
 
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import Detail, Fault
-from edge_agent.ops.access import Caller, denial
+from edge_agent.ops.access import Caller, check_size, denial
 from edge_agent.ops.routes import INFER, MODELS, OPEN, READ, Client, Refusal, Request
 from edge_agent.service.oip_messages import MESSAGES, SERVICE
 from edge_agent.service.oip_tensors import RequestError, bytes_of, read_parts, shown
@@ -122,6 +122,7 @@ class GrpcServer:
         async def call(message: Message, context: Any) -> Message:  # noqa: ANN401
             try:
                 client = self._client(context, method.scope)
+                check_size(client, message.ByteSize())
                 _CLIENT.set(client)
                 with self._access.running(client):
                     found = await method.answer(self._oip, message)

@@ -15,6 +15,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.ops.access import Access
+from edge_agent.ops.key_file import changed_keys, new_key
 from edge_agent.ops.keys import KeyRing
 from edge_agent.service.oip import Oip
 
@@ -146,6 +147,20 @@ async def test_keys_and_scopes_hold(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call("ModelInfer", asking(windows(3.0)), **{"x-forwarded-for": "10.0.0.1"})
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_key_may_send_so_much(tmp_path: Path) -> None:
+    """As by REST; a key without a limit is not limited."""
+    tiny_versions.mean("1", folder=tmp_path / NAME)
+    made = [new_key("few", ["infer"], 0, max_body=100), new_key("any", ["infer"], 0)]
+    with changed_keys(tmp_path / "keys") as keys:
+        keys |= {key.id: key for key, _ in made}
+    few, all_of_it = ({"authorization": f"Bearer {secret}"} for _, secret in made)
+    async with calling(tmp_path) as call:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call("ModelInfer", asking(windows(3.0, 4.0, 5.0)), **few)
+        assert "100 bytes that the key few" in str(refused.value.details())
+        assert (await call("ModelInfer", asking(windows(3.0, 4.0, 5.0)), **all_of_it)).outputs
 
 
 async def test_a_taken_port_is_a_fault(tmp_path: Path) -> None:
