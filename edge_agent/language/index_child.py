@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -229,7 +230,7 @@ def main() -> int:
                 _tell(event)
         calibrate_changed(index, encoder)
         index.set_meta("indexed", datetime.now(UTC).isoformat(timespec="seconds"))
-    except (OSError, ValueError, MemoryError) as error:
+    except (sqlite3.Error, OSError, ValueError, MemoryError) as error:
         print(" ".join(str(error).split())[:400] or "out of memory", file=sys.stderr)  # noqa: T201
         return 1
     finally:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.language")
 
-ANSWER_S: Final = 20.0  # a child that takes longer is ended
+ANSWER_S: Final = 12.0  # a child that takes longer is ended
 IDLE_S: Final = 300.0  # then the answering child is ended; the next question starts another
 _MAX_LINE: Final = 32 << 20
 _CHILD: Final = "edge_agent.language.{}_child"

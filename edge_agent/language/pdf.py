@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MISSING: Final = "PDF files need pypdfium2: pip install 'edge-agent-pdm[language]'"
+MISSING: Final = "PDF files need a package: pip install -r requirements/language.txt"
 _MAX_BOOKMARKS: Final = 20_000
 _MAX_DEPTH: Final = 6
 _MAX_HEADING: Final = 100

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
@@ -15,11 +15,17 @@ from sink_support import Subscriber
 from support import until
 
 from edge_agent.cli import main
+from edge_agent.clock import FakeClock
+from edge_agent.daemon.questions import MAX_WAITING, Questions
+from edge_agent.ops.routes import Refusal
+from edge_agent.service import Question
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from edge_agent.daemon.runtime import Runtime
+    from edge_agent.daemon.status import Status
     from edge_agent.testing import Mosquitto
 
 ALARM = "P-1.temp.quality"
@@ -113,6 +119,25 @@ async def test_the_manuals_are_quoted_with_a_link(
             said = await reply.json()
         assert (reply.status, said["found"]) == (200, False)
     assert running.daemon.parts.questions._search._child is None  # type: ignore[union-attr]
+
+
+async def test_more_questions_than_can_wait_are_refused() -> None:
+    """429 with a time to try again, and nothing is queued without a bound."""
+    questions = Questions(no_runtime, cast("Status", None), FakeClock())
+    async with questions._turn:
+        waiting = [asyncio.create_task(questions.ask(Question("x"))) for _ in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as refused:
+            await questions.ask(Question("x"))
+        for task in waiting:
+            task.cancel()
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "2"})
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert questions._waiting == 0
+
+
+def no_runtime() -> Runtime:
+    raise AssertionError
 
 
 def test_a_gateway_that_nobody_asks_imports_nothing_for_it() -> None:
