@@ -227,12 +227,16 @@ async def test_nodes_for_which_no_continuation_point_was_free_are_asked_later(
 
 
 async def test_one_node_cannot_cost_more_than_its_share(clock: FakeClock) -> None:
-    """A server may go on for ever, also with empty answers."""
+    """A server may give empty answers and yet go on, but not for ever."""
+    answers = iter([[result(point=b"more")], [result([data_value(1.0, 1)])]])
+    patient = HistoryReader(Server(lambda _: next(answers)).connection(), clock)
+    await patient.read(spans(1))
+    assert (patient.found.n, patient.found.complete) == (1, {1})
     endless: list[list[ua.DataValue]] = [[data_value(1.0, 1), data_value(1.0, 2)], []]
     for values in endless:
         answer = [result(values, point=b"more")]
         reader = HistoryReader(
-            Server(partial(always, answer)).connection(), clock, Limits(per_node=10)
+            Server(partial(always, answer)).connection(), clock, Limits(per_node=10, per_answer=10)
         )
         await reader.read(spans(1))
         assert (reader.found.unread, reader.found.complete) == (1, set())

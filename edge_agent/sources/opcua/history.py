@@ -76,7 +76,7 @@ LIMITS: Final = Limits()
 class Span:
     """The missing values of one node: after `after_us`, up to `until_us`, by the server's stamps.
 
-    n: values that were read of it already; continuation: where the server goes on.
+    n: what was read of it already; continuation: where the server goes on.
     """
 
     handle: int
@@ -249,12 +249,14 @@ class HistoryReader:
             return None
         found.parts.append(answer.values)
         found.n += answer.n
-        span = replace(span, n=span.n + answer.n, continuation=answer.continuation)
+        # An answer may be empty and yet go on (Part 11, 6.5.3), but not for ever.
+        n = span.n + max(answer.n, self._limits.per_answer // 10)
+        span = replace(span, n=n, continuation=answer.continuation)
         goes_on = answer.last_us > span.after_us and answer.last_us < span.until_us
         if not answer.continuation and not (answer.n >= self._limits.per_answer and goes_on):
             found.complete.add(handle)
             return None
-        if span.n >= self._limits.per_node or not answer.n:
+        if span.n >= self._limits.per_node:
             found.unread += 1
             return None
         # Without a continuation point, a full answer may be a part all the same.
