@@ -7,6 +7,7 @@ HTTP, then notifies. A file `exit` in the state directory holds the code to leav
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import pwd
@@ -108,7 +109,10 @@ async def serve() -> None:
     async with serving(plant_of(50), port=9460, group=grp.getgrgid(os.getgid()).gr_name):
         notify.status(f"uid {os.getuid()}, watchdog every {notify.watchdog_interval_s()} s")
         notify.ready()
-        await stop.wait()
+        while not stop.is_set():  # on a busy machine the probe takes longer than the watchdog
+            notify.watchdog()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
     notify.stopping()
 
 

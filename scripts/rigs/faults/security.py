@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.rigs.faults.promises import NSPAWN, ROOT_USER, Promise
+from scripts.rigs.faults import systemd_boot
+from scripts.rigs.faults.promises import MOSQUITTO, NSPAWN, ROOT_USER, Control, Promise
 
 _LATER: Final = "no rig yet"
 
@@ -17,7 +18,9 @@ SECURITY: Final = (
         "systemd",
         "under a real systemd: install, watchdog, reload, config error, upgrade",
         tests=("systemd/test_unit_file.py", "systemd/test_unit_boots.py"),
-        needs=(NSPAWN, ROOT_USER),
+        rig=systemd_boot.life,
+        control=Control("no watchdog"),
+        needs=(NSPAWN, ROOT_USER, MOSQUITTO),
         page="security",
     ),
     Promise(
@@ -81,8 +84,10 @@ SECURITY: Final = (
         20,
         "exposure",
         "systemd's exposure is at most 1.2, with inference inside the sandbox",
+        rig=systemd_boot.sandbox,
+        control=Control("no filter of system calls"),
+        needs=(NSPAWN, ROOT_USER, MOSQUITTO),
         page="security",
-        unmeasured=_LATER,
     ),
     Promise(
         21,
