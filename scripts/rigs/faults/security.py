@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.rigs.faults import systemd_boot
+from scripts.rigs.faults.http_load import http_load
 from scripts.rigs.faults.promises import MOSQUITTO, NSPAWN, ROOT_USER, Control, Promise
 
 _LATER: Final = "no rig yet"
@@ -71,6 +72,9 @@ SECURITY: Final = (
             "store/test_store_reader.py",
             "service/test_status_api.py",
         ),
+        rig=http_load,
+        control=Control("no limits for clients"),
+        needs=(MOSQUITTO,),
         page="security",
     ),
     Promise(

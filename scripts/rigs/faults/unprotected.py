@@ -17,8 +17,10 @@ from edge_agent.clock import StepWatch
 from edge_agent.daemon import Daemon
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.delivery import republish
+from edge_agent.ops import guard
+from edge_agent.service import status_api
 from edge_agent.signals.acceptance import EventTime
-from edge_agent.store import Store, schema
+from edge_agent.store import Store, reader, schema
 from edge_agent.values import BoundedIntake
 
 if TYPE_CHECKING:
@@ -86,6 +88,18 @@ def unbounded_intake() -> None:
 
     BoundedIntake.__init__ = without_bound  # type: ignore[method-assign, assignment]
     BoundedIntake.backpressured = lambda self: False  # type: ignore[method-assign] # noqa: ARG005
+
+
+def unlimited_clients() -> None:
+    """Any number of connections; a page of any size is read by the store's own thread, at once."""
+    guard.MAX_CONNECTIONS = 1_000_000  # type: ignore[misc]
+    status_api._REST_FACTOR = 0.0  # type: ignore[misc]  # noqa: SLF001 (what this module is for)
+    reader.PAGE_ROWS, reader.PAGE_BYTES = 10_000, 1 << 30  # type: ignore[misc]
+
+    async def read(self: reader.JournalReader, _: str, query: Any, shape: Any) -> Any:  # noqa: ANN401
+        return await self._store.run(lambda store: [shape(row) for row in query(store.db)])
+
+    reader.JournalReader._read = read  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def count_tasks() -> None:
