@@ -216,6 +216,8 @@ class Follow:
     budget: Annotated[float, Between(0, 100)] = 3.0  # sigmas; 0: it does not follow
     # An alarm that stands for this long while nothing moves any more is a new state; 0: never.
     settle_after: Duration = Duration(86_400)
+    # So many such states are accepted until a person says «this is healthy»; 0: none.
+    states: Annotated[int, Between(0, 1000)] = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ class FollowedBaselines(SavedState):
                 raise NotFoundError("no such asset", where=repr(asset_id[:200]))
             follow_announced(runtime.pipeline)  # the alarm that this is about may be new
             event_us = runtime.pipeline.signals.event_us(runtime.plant.assets[asset_id])
-            models = runtime.pipeline.deployments.recentre(asset_id, event_us)
+            models = runtime.pipeline.deployments.recentre(asset_id, event_us, actor)
             if not models:
                 raise EdgeAgentError(
                     "no learned baseline of this asset can be moved",

@@ -128,6 +128,10 @@ def _followed_row(one: Followed) -> dict[str, Any]:
         "since_ms": one.since_us // US_PER_MS,
         "kind": one.kind,
         "budget": one.budget,
+        "by": one.by,
+        "accepted": one.accepted,
+        "accepted_since_ms": one.accepted_us // US_PER_MS,
+        "states": one.states,
     }
 
 

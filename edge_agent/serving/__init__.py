@@ -11,7 +11,7 @@ from edge_agent.serving.evaluation import (
     observation,
     reportable,
 )
-from edge_agent.serving.following import Followed
+from edge_agent.serving.followed import Followed
 from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
 from edge_agent.serving.runs import inputs_of

@@ -101,7 +101,7 @@ class Deployment(Table):
     scored_us = column(np.int64, NEVER)
     scored_s = column(np.float64, -np.inf)  # the same by the monotonic clock
     published_us = column(np.int64, NEVER)
-    judged = column(np.int64)  # windows that were scored, until the track record takes them
+    judged_us = column(np.int64)  # time that was scored, until the track record takes it
     peak = column(np.float32)  # the largest score of the present alarm, of the model's own limit
     margin = column(np.float32, 1.0)  # of feedback: a factor on the limit
     constants = column(np.float32, 0, "constants")  # of the config, in the order of the manifest

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
     from edge_agent.serving.deployment import WindowBatch
-    from edge_agent.serving.following import Followed
+    from edge_agent.serving.followed import Followed
     from edge_agent.serving.runs import ModelRun
     from edge_agent.serving.scored import Scored
     from edge_agent.serving.standby import Standby
@@ -239,7 +239,7 @@ class Deployments:
 
     # -- slow change --------------------------------------------------------------------------
 
-    def recentre(self, asset: str, now_us: int) -> list[str]:
+    def recentre(self, asset: str, now_us: int, by: str = "") -> list[str]:
         """An operator says that what an asset does now is healthy: move the middle there, at once.
 
         Returns the names of the learned bundles that follow; empty if none does.
@@ -247,7 +247,7 @@ class Deployments:
         found = []
         for one in self:
             if one.following is not None and (row := one.row_of(asset)) is not None:
-                one.following.confirm(row, now_us)
+                one.following.confirm(row, now_us, by)
                 self.track_record.confirm_healthy(one, row)
                 found.append(str(one.model.manifest.name))
         return found

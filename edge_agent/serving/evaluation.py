@@ -41,6 +41,7 @@ _HOURS_A_DAY: Final = 24
 _MINUTES_A_DAY: Final = 1440
 _SHORT: Final = 2  # units of the next smaller size
 _PROMISED: Final = frozenset({"false_alarms", "held_out", "at_most"})
+_LONGEST_PAUSE_US: Final = 3_600_000_000  # between two windows; longer, nothing was judged
 _NAMED: Final = 5  # inputs outside of the training data in an alert
 
 
@@ -253,6 +254,7 @@ def evaluate(
         observations += [observation(one, i, replayed=rules.replayed) for i in reported.tolist()]
         scores += _score_messages(one, mine.published_us, rules)
         _keep_peaks(one, mine)
+        _add_judged_time(one, mine)
         mine.alarm_open[one.row[reported]] = True
         mine.score[one.row], mine.health[one.row] = one.outputs.score, one.health
         mine.scored_us[one.row], mine.scored_s[one.row] = one.end_us, monotonic_s
@@ -260,13 +262,26 @@ def evaluate(
 
 
 def _keep_peaks(scored: Scored, mine: ScoreState) -> None:
-    """Count windows, and note the largest scores of possible alarms, for the track record."""
-    np.add.at(mine.judged, scored.row, 1)
+    """Note the largest scores of possible alarms, for the track record."""
     over = scored.level >= 1.0
     calm = scored.row[~over]
     mine.peak[calm[~mine.alarm_open[calm]]] = 0.0
     rows = scored.row[over]
     np.maximum.at(mine.peak, rows, scored.level[over] * scored.deployment.margin[rows])
+
+
+def _add_judged_time(scored: Scored, mine: ScoreState) -> None:
+    """Add the time of these windows: that between two, on a grid; else since the one before."""
+    windows = scored.deployment.windows
+    if windows is not None and (hop_us := windows.layout.hop * windows.layout.step_us):
+        np.add.at(mine.judged_us, scored.row, hop_us)
+        return
+    order = np.lexsort((scored.end_us, scored.row))
+    row, end_us = scored.row[order], scored.end_us[order]
+    is_first = np.diff(row, prepend=-1) != 0
+    since_us = end_us - np.where(is_first, mine.scored_us[row], np.roll(end_us, 1))
+    is_pause = (since_us < 0) | (since_us > _LONGEST_PAUSE_US)
+    np.add.at(mine.judged_us, row, np.where(is_pause, 0, since_us))
 
 
 def _score_messages(

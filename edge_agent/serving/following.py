@@ -4,21 +4,28 @@ Seasons, run-in and new habits move a machine away from what was learned, withou
 middle of each statistic follows its deviation slowly, at most by a budget. It does not follow what
 moves in one direction for long (wear), nor anything while the score is at its limit. If an alarm
 stands for `settle_after` and nothing moves any more, the new state is accepted: the alarm has been
-seen by then, and a later fault must not hide behind it. «This is healthy» moves the middle at once,
-and along with it until its windows hold nothing from before the change.
+seen by then, and a later fault must not hide behind it. Only a few states are accepted so, then a
+person has to decide. «This is healthy» moves the middle at once, and along with it until its
+windows hold nothing from before the change.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.serving.followed import (
+    ACCEPTED,
+    CONFIRMED,
+    FOLLOWED,
+    NOTABLE,
+    Followed,
+    message_args_of,
+    moved_notably,
+)
 from edge_agent.tables import Table, column, occurrence
 
 if TYPE_CHECKING:
@@ -34,7 +41,6 @@ if TYPE_CHECKING:
 
 STATISTICS: Final = ("slow mean", "quick mean", "variability")
 FEATURES: Final = ("feature",)  # of waveforms
-FOLLOWED, ACCEPTED, CONFIRMED = "followed", "accepted", "confirmed"
 _KINDS: Final = (FOLLOWED, ACCEPTED, CONFIRMED)
 _MEMORY_SHARE: Final = 0.25  # of the rows that were learned
 _MEMORY_S: Final = 3600.0  # at least
@@ -44,6 +50,7 @@ TURN: Final = 16  # windows of an asset between two moves that the charts see
 _BLOCKS: Final = 8  # means of half a memory each that are kept
 _WEAR: Final = 1.0  # sigmas in one direction over all of them, as much time as was learned: wear
 _UNSETTLED: Final = 0.5  # the same of a state that still moves
+_SETTLED_BLOCKS: Final = 3  # of the new state, at least
 _STEP: Final = 4.0  # sigmas; a single window moves the middle by no more than that
 _FAR: Final = 50.0  # sigmas; one window further away counts as this far
 # Level and bands change with season and run-in. Impacts (kurtosis, crest factor, lines of the
@@ -53,24 +60,6 @@ _FAR_FEATURE: Final = 1000.0  # of a feature; its sigma is a few per cent
 _CLEAR: Final = 0.9  # of the limit
 _RECENT: Final = 32  # windows
 _OLD: Final = 1 << 40  # windows: for ever
-_NOTABLE: Final = 0.5  # sigmas
-_NOTEWORTHY: Final = 1.0  # in an alert
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """How far the middle of a statistic of an input has moved, in sigmas, and since when.
-
-    kind: followed slowly, accepted after an alarm that settled, or confirmed by an operator.
-    """
-
-    model: str
-    input: str
-    statistic: str
-    sigmas: float
-    since_us: int
-    kind: str
-    budget: float
 
 
 class FollowedWindows(NamedTuple):
@@ -110,6 +99,8 @@ class Following(Table):
     standing = column(np.int64)  # windows at the limit, less those below it since
     since_us = column(np.int64)
     kind = column(np.int8)
+    accepted = column(np.int64)  # states, since a person confirmed one
+    accepted_us = column(np.int64)  # when the first of them was
 
     def __init__(  # noqa: PLR0913 (a machine, and what of it is followed)
         self,
@@ -123,6 +114,7 @@ class Following(Table):
     ) -> None:
         super().__init__({"channels": channels, "statistics": len(statistics)})
         self.rule = rule
+        self.by: dict[int, str] = {}  # who confirmed last, by asset
         self.statistics = statistics
         self.window = 1
         self._upwards = 1.0 - np.array(fixed or [False] * channels, float)
@@ -170,7 +162,10 @@ class Following(Table):
         if self.rule.budget:
             self._move(rows[~over], deviation[~over], windows.end_us[~over])
         if self.rule.settle_after:
-            for i in np.flatnonzero(self.standing[rows] >= self._settle_rows).tolist():
+            may = (self.standing[rows] >= self._settle_rows) & (
+                self.accepted[rows] < self.rule.states
+            )
+            for i in np.flatnonzero(may).tolist():
                 if self._is_settled(int(rows[i])):
                     self._accept(int(rows[i]), int(windows.end_us[i]), accepted)
         self.seen[rows] += 1
@@ -224,17 +219,21 @@ class Following(Table):
 
     def _is_settled(self, row: int) -> bool:
         """True if the blocks of the standing alarm move in no direction."""
-        blocks = self.blocks[row]
-        blocks = blocks[np.isfinite(blocks).all(axis=(1, 2))]
-        seen = self.standing[row] >= 2 * self.memory  # so that several are of the new state
-        return bool(seen and not _one_way(blocks[None], _UNSETTLED).any())
+        mine = min(_BLOCKS, int((self.standing[row] - self.count[row]) / ceil(self.memory / 2)))
+        if mine < _SETTLED_BLOCKS:
+            return False
+        return not _one_way(self.blocks[row, -mine:][None], _UNSETTLED).any()
 
     def _accept(self, row: int, at_us: int, accepted: Callable[[int], None]) -> None:
         self._set(row, self.blocks[row, -2:].mean(axis=0), at_us, ACCEPTED)
+        self.accepted_us[row] = self.accepted_us[row] or at_us
+        self.accepted[row] += 1
         accepted(row)
 
-    def confirm(self, row: int, at_us: int) -> None:
+    def confirm(self, row: int, at_us: int, by: str = "") -> None:
         """An operator says that what the asset does now is healthy."""
+        self.by[row] = by
+        self.accepted[row] = self.accepted_us[row] = 0
         if not self.over[row]:  # since when is not known: it may be that it changes just now
             self.age[row] = 0
         self._set(row, self.recent[row].copy(), at_us, CONFIRMED)
@@ -250,30 +249,28 @@ class Following(Table):
 
     def notable(self) -> NDArray[np.intp]:
         """The assets of which something has moved notably."""
-        return np.flatnonzero((np.abs(self.moved) >= _NOTABLE).any(axis=(1, 2)))
+        return np.flatnonzero((np.abs(self.moved) >= NOTABLE).any(axis=(1, 2)))
 
     def message_args(self, row: int) -> dict[str, Any]:
         """For an alert: how far the middle has moved, and since when; empty if it is little."""
-        sigmas = float(np.abs(self.moved[row]).max(initial=0.0))
-        if sigmas <= _NOTEWORTHY:
-            return {}
-        since = datetime.fromtimestamp(int(self.since_us[row]) / US_PER_S, UTC).astimezone()
-        return {"moved_sigmas": sigmas, "moved_since": since.strftime("%Y-%m-%d")}
+        return message_args_of(self.moved[row], int(self.since_us[row]))
 
     def of(self, row: int, manifest: Manifest) -> list[Followed]:
         """What has moved notably for an asset, the largest first."""
-        moved, model = self.moved[row].ravel(), str(manifest.name)
+        like = Followed(
+            str(manifest.name),
+            since_us=int(self.since_us[row]),
+            kind=_KINDS[self.kind[row]],
+            budget=self.rule.budget,
+            by=self.by.get(row, ""),
+            accepted=int(self.accepted[row]),
+            accepted_us=int(self.accepted_us[row]),
+            states=self.rule.states,
+        )
         names = manifest.contributors or [
             f"{spec.name}: {each}" for each in self.statistics for spec in manifest.scalars
         ]
-        since_us, kind = int(self.since_us[row]), _KINDS[self.kind[row]]
-        places = np.flatnonzero(np.abs(moved) >= _NOTABLE)
-        found = []
-        for place in places[np.argsort(-np.abs(moved[places]), kind="stable")].tolist():
-            name, _, what = names[place].rpartition(": ")
-            sigmas = float(moved[place])
-            found.append(Followed(model, name, what, sigmas, since_us, kind, self.rule.budget))
-        return found
+        return moved_notably(like, names, self.moved[row].ravel())
 
     def state(self, row: int) -> dict[str, Any]:
         """What a restart must keep of an asset."""
@@ -284,6 +281,9 @@ class Following(Table):
             "kind": _KINDS[self.kind[row]],
             "settling": int(self.settling[row]),
             "averaged": int(self.averaged[row]),
+            "accepted": int(self.accepted[row]),
+            "accepted_us": int(self.accepted_us[row]),
+            "by": self.by.get(row, ""),
         }
 
     def restore(self, row: int, state: dict[str, Any]) -> None:
@@ -296,6 +296,9 @@ class Following(Table):
             self.kind[row] = _KINDS.index(state["kind"])
             self.settling[row] = int(state.get("settling", 0))
             self.averaged[row] = int(state.get("averaged", _OLD))
+            self.accepted[row] = int(state.get("accepted", 0))
+            self.accepted_us[row] = int(state.get("accepted_us", 0))
+            self.by[row] = str(state.get("by", ""))
 
 
 def following_of(use: ModelUse, manifest: Manifest) -> Following | None:

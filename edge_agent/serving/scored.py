@@ -61,8 +61,8 @@ class ScoreState:
 
     alarm_open: True if the asset's alarm is not normal, so that all its windows are reported.
     score, health: of its newest window, which ended at scored_us and was scored at scored_s
-    (monotonic clock). published_us: end of the newest window whose score went to the bus. judged,
-    peak: see `Deployment`.
+    (monotonic clock). published_us: end of the newest window whose score went to the bus.
+    judged_us, peak: see `Deployment`.
     """
 
     alarm_open: NDArray[np.bool_]
@@ -71,7 +71,7 @@ class ScoreState:
     scored_us: NDArray[np.int64]
     scored_s: NDArray[np.float64]
     published_us: NDArray[np.int64]
-    judged: NDArray[np.int64]
+    judged_us: NDArray[np.int64]
     peak: NDArray[np.float32]
 
     @staticmethod
@@ -79,7 +79,7 @@ class ScoreState:
         """The state of a deployment, as views."""
         one = deployment
         state = one.alarm_open, one.score, one.health, one.scored_us, one.scored_s
-        return ScoreState(*state, one.published_us, one.judged, one.peak)
+        return ScoreState(*state, one.published_us, one.judged_us, one.peak)
 
     def store(self, deployment: Deployment) -> None:
         """Copy this state into a deployment."""
@@ -95,6 +95,6 @@ class ScoreState:
             self.scored_us.copy(),
             self.scored_s.copy(),
             self.published_us.copy(),
-            self.judged.copy(),
+            self.judged_us.copy(),
             self.peak.copy(),
         )

@@ -18,7 +18,7 @@ import orjson
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import TransitionKind
 from edge_agent.models import Task
-from edge_agent.serving.alarm_record import FALSE, AlarmCounts, AlarmRecord, Occurrence
+from edge_agent.serving.alarm_record import FALSE, TRUE, AlarmCounts, AlarmRecord, Occurrence
 from edge_agent.serving.evaluation import promise_of
 
 if TYPE_CHECKING:
@@ -128,12 +128,11 @@ class TrackRecord(dict[str, AlarmRecord]):
     def collect(self, deployments: Iterable[Deployment]) -> None:
         """Add the time that was judged since the last call to the records."""
         for deployment in deployments:
-            step_s = _seconds_of(deployment)
-            for row in np.flatnonzero(deployment.judged).tolist():
-                judged_s = int(deployment.judged[row]) * step_s
+            for row in np.flatnonzero(deployment.judged_us).tolist():
+                judged_s = int(deployment.judged_us[row]) / US_PER_S
                 self.record_of(deployment, row).active.judged_s += judged_s
                 self.changed = True
-            deployment.judged[:] = 0
+            deployment.judged_us[:] = 0
 
     def dump(self) -> bytes:
         """All records, for `restore`."""
@@ -144,7 +143,7 @@ class TrackRecord(dict[str, AlarmRecord]):
         """Replace all records by dumped ones; False if they cannot be read."""
         try:
             found = orjson.loads(raw or b"{}")
-            read = {str(alarm_id): _record(one) for alarm_id, one in found.items()}
+            read = {key: _record(one, key.rpartition(".")[0]) for key, one in found.items()}
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
             return False
         self.clear()
@@ -153,10 +152,23 @@ class TrackRecord(dict[str, AlarmRecord]):
         return True
 
 
-def _record(one: Mapping[str, Any]) -> AlarmRecord:
+def _record(one: Mapping[str, Any], asset: str) -> AlarmRecord:
+    if "counts" not in one:
+        return _first_record(one, asset)
     counts = {str(version): AlarmCounts(**each) for version, each in one["counts"].items()}
     occurrences = [Occurrence(**each) for each in one["occurrences"]]
     return AlarmRecord(str(one["asset"]), str(one["version"]), counts, occurrences)
+
+
+def _first_record(one: Mapping[str, Any], asset: str) -> AlarmRecord:
+    """A record in the format before counts were kept by version: only of the active one."""
+    version = str(one["version"])
+    occurrences = [Occurrence(version=version, **each) for each in one["occurrences"]]
+    said = [each.verdict for each in occurrences]
+    counts = AlarmCounts(
+        int(one["raises"]), said.count(FALSE), said.count(TRUE), float(one["judged_s"])
+    )
+    return AlarmRecord(asset, version, {version: counts}, occurrences)
 
 
 def _keep_peak(record: AlarmRecord, deployment: Deployment, row: int) -> None:
@@ -201,11 +213,3 @@ def _rows(deployment: Deployment) -> Iterator[tuple[int, str]]:
     """The rows that it scores, with the ids of their alarms."""
     rows = enumerate(deployment.alarm_ids)
     return ((row, alarm_id) for row, alarm_id in rows if not deployment.disabled[row])
-
-
-def _seconds_of(deployment: Deployment) -> float:
-    """The time between two windows of an asset; 0 if it is not known."""
-    if deployment.windows is None:
-        return 0.0
-    layout = deployment.windows.layout
-    return layout.hop * layout.step_us / US_PER_S

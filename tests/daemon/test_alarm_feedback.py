@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import insight_models
+import orjson
 import pytest
 from insight_models import HEALTHY, NAMES
 from live_plants import BEGIN_S, Live, of
@@ -236,6 +237,23 @@ def test_a_promise_is_refuted_by_what_happened(
     """Only if so many false alarms are improbable at the promised rate (Poisson, 95 %)."""
     counts = AlarmCounts(alarms=false, called_false=false, judged_s=days * 86_400)
     assert counts.refutes(promised) is refuted
+
+
+def test_a_record_in_the_format_before_versions_were_counted_is_kept(tmp_path: Path) -> None:
+    """An upgrade loses no verdict, no count and no raised limit."""
+    site = Site(tmp_path)
+    (deployment,) = site.live.pipeline.deployments
+    verdicts = ("", "true", "false")
+    occurrences = [{"raised_us": i, "peak": 1.0 + i, "verdict": v} for i, v in enumerate(verdicts)]
+    old = {"version": str(deployment.model.manifest.version), "judged_s": 7200.0, "raises": 9}
+    record = deployment.alarm_ids[0], {**old, "occurrences": occurrences}
+    assert site.live.pipeline.deployments.track_record.restore(orjson.dumps(dict([record])))
+    counts = site.counts()
+    assert (counts["alarms"], counts["called_false"], counts["called_true"]) == (9, 1, 1)
+    assert counts["judged_h"] == 2.0
+    found = site.live.pipeline.deployments.track_record[ALARM]
+    assert found.asset == "any"
+    assert found.margin() == pytest.approx(2.0 * 0.95)
 
 
 def test_counts_are_kept_of_every_version_and_judged_alarms_longest() -> None:

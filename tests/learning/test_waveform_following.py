@@ -12,9 +12,8 @@ from edge_agent.config.types import Duration, Name
 from edge_agent.learning.waveform_bundle import WaveRecipe
 from edge_agent.learning.waveform_fit import learn_waves
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.serving.followed import ACCEPTED, CONFIRMED
 from edge_agent.serving.following import (
-    ACCEPTED,
-    CONFIRMED,
     FollowedWindows,
     Following,
     following_of,
@@ -51,9 +50,9 @@ def session_of() -> tuple[onnxruntime.InferenceSession, Manifest]:
 class Judge:
     """One asset, judged and followed window by window as in the daemon."""
 
-    def __init__(self, **rule: float) -> None:
+    def __init__(self, budget: float = 3.0, settle_after: float = 86_400.0) -> None:
         self.session, manifest = session_of()
-        rules = Follow(**{key: Duration(value) for key, value in rule.items()})
+        rules = Follow(budget, Duration(settle_after))
         found = following_of(ModelUse(Name("waves"), follow=rules), manifest)
         assert isinstance(found, Following)
         self.manifest, self.table = manifest, found

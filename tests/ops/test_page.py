@@ -240,6 +240,7 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
     """The card tells what will happen, and only the answer to that sends the command."""
     moved = {"model": "learned", "input": "flow", "statistic": "slow mean", "sigmas": -2.1}
     moved |= {"since_ms": now_ms() - 7_300_000, "kind": "confirmed", "budget": 3.0}
+    moved |= {"by": "Ada", "accepted": 0, "accepted_since_ms": 0, "states": 3}
     asset = asset_row("P-1", alarms=1, state="alarm", followed=[moved])
     status = ListStatus([asset], [alarm_row("P-1.baseline", follows=True), alarm_row("P-1.model")])
     card = ".alarm[data-alarm='P-1.baseline']"
@@ -262,7 +263,7 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
         assert status.comments == ["new impeller"]
         assert await page.js(f'document.querySelector("{question}").hidden')
         assert await page.text(".asset .followed") == (
-            "flow: slow mean moved by -2.1 σ for 2 h 1 min (confirmed as healthy)"  # noqa: RUF001
+            "flow: slow mean moved by -2.1 σ for 2 h 1 min (confirmed as healthy by Ada)"  # noqa: RUF001
         )
         assert page.console == []
 

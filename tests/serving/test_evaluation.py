@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -103,3 +103,18 @@ def test_scores_go_to_the_bus_at_most_once_an_interval_across_turns() -> None:
     stamps = [orjson.loads(payload)["ts"] for _, payload in whole.scores]
     assert len(stamps) == 3
     assert (np.diff(stamps) >= 10_000).all()
+
+
+def test_time_is_counted_as_judged_with_and_without_a_grid() -> None:
+    """Without one it is the time since the window before, unless that was a pause."""
+    one = scored()
+    state = evaluate([one], {one.deployment: fresh()}, RULES, 7.0).state[one.deployment]
+    assert state.judged_us.tolist() == [len(one.row) * S]
+    windows, one.deployment.windows = one.deployment.windows, None
+    try:
+        times = np.cumsum([5, 2, 7200, 3]) * S  # seconds; the first follows a window at 0
+        rowwise = replace(part(one, np.arange(len(one.row)) < 4), end_us=times[::-1])
+        state = evaluate([rowwise], {one.deployment: fresh()}, RULES, 7.0).state[one.deployment]
+    finally:
+        one.deployment.windows = windows
+    assert state.judged_us.tolist() == [10 * S]

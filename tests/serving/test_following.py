@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +15,8 @@ from edge_agent.learning.forms import Plan
 from edge_agent.learning.statistics import deviations_of, fit, judge
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
+from edge_agent.serving.followed import ACCEPTED, CONFIRMED, FOLLOWED
 from edge_agent.serving.following import (
-    ACCEPTED,
-    CONFIRMED,
-    FOLLOWED,
     STATISTICS,
     TURN,
     FollowedWindows,
@@ -32,8 +32,8 @@ S = 1_000_000
 class Machine:
     """One asset with one input, whose deviations are told row by row."""
 
-    def __init__(self, **rule: float) -> None:
-        self.table = Following(1, ROWS, STEP_S, Follow(**{k: Duration(v) for k, v in rule.items()}))
+    def __init__(self, budget: float = 3.0, settle_after: float = 86_400.0) -> None:
+        self.table = Following(1, ROWS, STEP_S, Follow(budget, Duration(settle_after)))
         self.table.grow()
         self.accepted: list[int] = []
         self.row = 0
@@ -110,6 +110,37 @@ def test_a_state_that_still_moves_is_not_accepted() -> None:
     machine = Machine()
     assert machine.run(np.linspace(6, 30, 3 * DAY)).min() >= 1.0
     assert machine.accepted == []
+
+
+def test_a_state_that_began_to_move_with_its_alarm_is_not_accepted() -> None:
+    """Blocks from before the alarm, in which nothing moved, say nothing about the new state."""
+    machine = Machine()
+    machine.run(np.zeros(8 * MEMORY))
+    assert machine.run(np.linspace(6, 30, 3 * DAY)).min() >= 1.0
+    assert machine.accepted == []
+
+
+def test_states_that_are_accepted_without_a_person_are_counted_and_few() -> None:
+    """Steps of wear would add up without bound; a person resets the count."""
+    machine = Machine()
+    machine.table.rule = Follow(states=2)
+    machine.run(np.zeros(3 * MEMORY))
+    for number, step in enumerate((9.0, 18.0), start=1):
+        machine.run(np.full(DAY + 2 * MEMORY, step))
+        assert len(machine.accepted) == number
+    assert machine.run(np.full(5 * DAY, 27.0)).min() >= 1.0, "the alarm stands"
+    assert len(machine.accepted) == 2
+    (told, *_) = machine.table.of(0, _manifest())
+    assert (told.accepted, told.states, told.by) == (2, 2, "")
+    assert 0 < told.accepted_us < told.since_us, "that of the first state"
+    again = Machine()
+    again.table.restore(0, machine.table.state(0))
+    assert again.table.of(0, _manifest())[0] == replace(told, states=3), "of the rule of now"
+    machine.table.confirm(0, 7 * S, "anna")
+    (told, *_) = machine.table.of(0, _manifest())
+    assert (told.kind, told.by, told.accepted, told.accepted_us) == (CONFIRMED, "anna", 0, 0)
+    machine.run(np.full(DAY + 2 * MEMORY, 36.0))
+    assert len(machine.accepted) == 3, "from now on, some may be accepted again"
 
 
 def test_this_is_healthy_moves_the_middle_at_once() -> None:

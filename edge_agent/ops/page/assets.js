@@ -63,7 +63,13 @@ function movedOf(one) {
     input: one.input,
     statistic: t(one.statistic.replaceAll(" ", "_")),
     n: number(one.sigmas),
-    kind: t(`kind_${one.kind}`, { budget: number(one.budget) }),
+    kind: t(`kind_${one.kind}`, {
+      budget: number(one.budget),
+      by: one.by || "–",
+      accepted: one.accepted,
+      states: one.states,
+      since: ago(one.accepted_since_ms),
+    }),
     time: ago(one.since_ms),
   });
 }

@@ -37,7 +37,7 @@ export const WORDS = {
     feedback_done: "Recorded. The limit of {asset} is {n} times the model's own.",
     middle_moved: "{input}: {statistic} moved by {n} σ for {time} ({kind})",
     slow_mean: "slow mean", quick_mean: "quick mean", variability: "variability",
-    kind_followed: "followed, at most {budget} σ", kind_accepted: "accepted", kind_confirmed: "confirmed as healthy",
+    kind_followed: "followed, at most {budget} σ", kind_accepted: "{accepted} of at most {states} states accepted in {since}", kind_confirmed: "confirmed as healthy by {by}",
   },
   de: {
     ask: "Fragen", ask_hint: "Zu einem Alarm, einer Anlage oder den Handbüchern", ask_send: "Fragen", ask_waits: "Wird nachgeschlagen …", page_n: "Seite {n}", operator_said: "Bediener",
@@ -77,7 +77,7 @@ export const WORDS = {
     feedback_done: "Vermerkt. Die Grenze von {asset} ist das {n}-Fache der Grenze des Modells.",
     middle_moved: "{input}: {statistic} um {n} σ verschoben, seit {time} ({kind})",
     slow_mean: "langsamer Mittelwert", quick_mean: "schneller Mittelwert", variability: "Streuung",
-    kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "angenommen", kind_confirmed: "als gesund bestätigt",
+    kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "{accepted} von höchstens {states} Zuständen in {since} angenommen", kind_confirmed: "von {by} als gesund bestätigt",
   },
   zh: {
     ask: "提问", ask_hint: "关于报警、设备或手册内容", ask_send: "提问", ask_waits: "正在查找 …", page_n: "第 {n} 页", operator_said: "操作员",
@@ -115,7 +115,7 @@ export const WORDS = {
     feedback_done: "已记录。{asset} 的限值为模型限值的 {n} 倍。",
     middle_moved: "{input}：{statistic}已偏移 {n} σ，持续 {time}（{kind}）",
     slow_mean: "慢速均值", quick_mean: "快速均值", variability: "波动",
-    kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "已接受", kind_confirmed: "已确认正常",
+    kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "{since}内已接受 {accepted} 个新状态（最多 {states} 个）", kind_confirmed: "{by} 已确认正常",
   },
   ja: {
     ask: "質問", ask_hint: "アラーム、設備、マニュアルの内容について", ask_send: "質問する", ask_waits: "検索中 …", page_n: "{n} ページ", operator_said: "操作者",
@@ -153,7 +153,7 @@ export const WORDS = {
     feedback_done: "記録しました。{asset} のしきい値はモデルの {n} 倍です。",
     middle_moved: "{input}：{statistic}が {n} σ 移動、{time} 継続（{kind}）",
     slow_mean: "長期平均", quick_mean: "短期平均", variability: "ばらつき",
-    kind_followed: "追従、最大 {budget} σ", kind_accepted: "受け入れ済み", kind_confirmed: "正常と確認済み",
+    kind_followed: "追従、最大 {budget} σ", kind_accepted: "{since}間に {accepted}/{states} 件の状態を受け入れ済み", kind_confirmed: "{by} が正常と確認済み",
   },
 };
 
