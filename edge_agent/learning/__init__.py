@@ -3,7 +3,8 @@
 from edge_agent.learning.baselines import BaselineLearning
 from edge_agent.learning.choice import Rivals
 from edge_agent.learning.collection import Learning
-from edge_agent.learning.fit import LearnedBundle, Recipe, learn
+from edge_agent.learning.fit import Recipe, learn
+from edge_agent.learning.learned_bundle import LearnedBundle
 from edge_agent.learning.networks import (
     Network,
     Student,

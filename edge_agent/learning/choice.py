@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.errors import ModelError
 from edge_agent.learning.cycles import find_periods
+from edge_agent.learning.estimation import fit, too_few_windows
 from edge_agent.learning.forms import (
     CLIP,
     Plan,
@@ -31,9 +32,7 @@ from edge_agent.learning.season import seasons_in
 from edge_agent.learning.statistics import (
     Baseline,
     deviations_of,
-    fit,
     judge,
-    too_few_windows,
     window_ends,
 )
 from edge_agent.learning.threshold import Limits, limits_of, own_factor

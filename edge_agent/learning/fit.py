@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.config.schema import LEAST_ROWS, LEAST_WINDOWS
-from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.learning.calibration import (
     Calibration,
     detected_share,
     length_for_cycles,
-    promised,
     stated,
 )
 from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose
 from edge_agent.learning.cycles import told_period
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.forms import LAMBDAS
 from edge_agent.learning.golden import golden_of
+from edge_agent.learning.learned_bundle import LearnedBundle, manifest_of
 from edge_agent.learning.scaling import (
     always_new,
     constant_floor,
@@ -29,30 +29,23 @@ from edge_agent.learning.scaling import (
     rates,
     stride_of,
 )
-from edge_agent.learning.statistics import Baseline, fit, has_season, judge
+from edge_agent.learning.statistics import Baseline, has_season, judge
 from edge_agent.learning.threshold import own_factor
 from edge_agent.models import (
     ALWAYS_NEW,
     Histogram,
     InputSpec,
-    Manifest,
-    OutputNames,
-    Task,
     WindowSpec,
     histogram_of_units,
-    learned_version,
     local_hours,
-    write_bundle,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge_agent.learning.statistics import Floats
-    from edge_agent.models import Tensors
 
     Rows = Mapping[str, NDArray[np.floating]]
     Times = Mapping[str, NDArray[np.int64]]
@@ -94,24 +87,6 @@ class Recipe:
         return self.step_s or self.row_interval_s
 
 
-@dataclass(frozen=True, slots=True)
-class LearnedBundle:
-    """Baselines of one or more assets, ready to be written.
-
-    golden: inputs and outputs by tensor. refused: assets whose rows were not sufficient to learn,
-    with the reason.
-    """
-
-    manifest: Manifest
-    onnx_bytes: bytes
-    golden: tuple[Tensors, Tensors]
-    refused: dict[str, str]
-
-    def write(self, folder: Path) -> Manifest:
-        """Write the bundle; see `write_bundle`."""
-        return write_bundle(folder, self.manifest, self.onnx_bytes, self.golden)
-
-
 def learn(
     rows: Rows,
     recipe: Recipe,
@@ -128,40 +103,44 @@ def learn(
     that are tried as well. ModelError if no asset has enough healthy data.
     """
     hours = {asset: local_hours(times, recipe.zone) for asset, times in (times_us or {}).items()}
-    baselines, calibrations, refused = _baselines(rows, recipe, rivals, hours)
-    longer = replace(recipe, length=length_for_cycles(calibrations, recipe.length, recipe.longest))
-    if longer.length > recipe.length:
-        found = _baselines(rows, longer, rivals, hours)
-        if len(found[0]) == len(baselines) and detected_share(found[1]) > detected_share(
-            calibrations
-        ):
-            recipe, (baselines, calibrations, refused) = longer, found
-    if not baselines:
-        reasons = [f"{asset}: {reason}" for asset, reason in refused.items()]
+    found = _learned(rows, recipe, rivals, hours)
+    length = length_for_cycles(found.calibrations, recipe.length, recipe.longest)
+    if length > recipe.length:
+        longer = replace(recipe, length=length)
+        other = _learned(rows, longer, rivals, hours)
+        if len(other.baselines) == len(found.baselines) and other.detected > found.detected:
+            recipe, found = longer, other
+    if not found.baselines:
+        reasons = [f"{asset}: {reason}" for asset, reason in found.refused.items()]
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
-    bundle = _bundle(
-        recipe, baselines, refused, _stated(recipe, rows, baselines, calibrations), now_us
-    )
-    healthy = _healthy(recipe, rows, baselines)
-    least = min(len(rows[asset]) for asset in baselines)
-    return replace(bundle, manifest=replace(bundle.manifest, healthy=healthy, learned_rows=least))
+    return _bundle(recipe, rows, found, now_us)
 
 
-def _baselines(
-    rows: Rows, recipe: Recipe, rivals: Rivals, hours: Mapping[str, Floats]
-) -> tuple[dict[str, Baseline], list[Calibration], dict[str, str]]:
-    """The baselines by asset with their calibrations, and the refused assets with the reason."""
-    baselines: dict[str, Baseline] = {}
-    calibrations: list[Calibration] = []
-    refused: dict[str, str] = {}
+class _Learned(NamedTuple):
+    """Baselines by asset with their calibrations; refused assets with the reason."""
+
+    baselines: dict[str, Baseline]
+    calibrations: list[Calibration]
+    refused: dict[str, str]
+
+    @property
+    def detected(self) -> float:
+        """The mean share of injected faults that the chosen forms detect."""
+        return detected_share(self.calibrations)
+
+
+def _learned(rows: Rows, recipe: Recipe, rivals: Rivals, hours: Mapping[str, Floats]) -> _Learned:
+    found = _Learned({}, [], {})
     for asset, values in rows.items():
         try:
             cleaned, hour = _cleaned(values, recipe), hours.get(asset)
-            baselines[asset], calibration = _calibrated(cleaned, recipe, rivals, hour)
-            calibrations.append(calibration)
+            baseline, calibration = _calibrated(cleaned, recipe, rivals, hour)
         except ModelError as error:
-            refused[asset] = str(error)
-    return baselines, calibrations, refused
+            found.refused[asset] = str(error)
+        else:
+            found.baselines[asset] = baseline
+            found.calibrations.append(calibration)
+    return found
 
 
 def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict[str, Histogram]:
@@ -186,39 +165,28 @@ def _counting(baselines: dict[str, Baseline]) -> NDArray[np.bool_]:
     return np.asarray(np.array([each.counter for each in baselines.values()]).any(axis=0))
 
 
-def _bundle(
-    recipe: Recipe,
-    baselines: dict[str, Baseline],
-    refused: dict[str, str],
-    stated: dict[str, str],
-    now_us: int,
-) -> LearnedBundle:
+def _bundle(recipe: Recipe, rows: Rows, found: _Learned, now_us: int) -> LearnedBundle:
     # onnx is large and the daemon never needs it: only a process that learns imports it.
     from edge_agent.learning.graph import build_graph  # noqa: PLC0415
 
-    onnx_bytes = build_graph(list(baselines.values()), recipe.length)
-    manifest = Manifest(
-        name=Name(recipe.name),
-        version=learned_version(now_us, onnx_bytes),
-        task=Task.ANOMALY,
-        inputs=_read_by(recipe.inputs, list(baselines.values())),
-        outputs=OutputNames(
-            score="score",
-            health="health",
-            contributions="contributions",
-            deviation="deviation",
-        ),
+    baselines, units = found.baselines, list(found.baselines.values())
+    onnx_bytes = build_graph(units, recipe.length)
+    manifest = manifest_of(
+        recipe,
+        onnx_bytes,
+        now_us,
+        _stated(recipe, rows, baselines, found.calibrations),
+        inputs=_read_by(recipe.inputs, units),
         window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
-        threshold=1.0,
-        false_alarms_per_day=promised(stated, recipe.false_alarms_per_day),
-        calibration=stated | {"wanted_per_asset_day": f"{recipe.false_alarms_per_day:g}"},
-        units=tuple(baselines),
-        training=dict(recipe.training),
-        provisional_s=recipe.provisional_s,
-        season_zone=recipe.zone if any(map(has_season, baselines.values())) else "",
+        units=baselines,
     )
-    golden = golden_of(list(baselines.values()), recipe.length)
-    return LearnedBundle(manifest, onnx_bytes, golden, refused)
+    manifest = replace(
+        manifest,
+        season_zone=recipe.zone if any(map(has_season, units)) else "",
+        healthy=_healthy(recipe, rows, baselines),
+        learned_rows=min(len(rows[asset]) for asset in baselines),
+    )
+    return LearnedBundle(manifest, onnx_bytes, golden_of(units, recipe.length), found.refused)
 
 
 def _read_by(inputs: Iterable[InputSpec], baselines: list[Baseline]) -> tuple[InputSpec, ...]:

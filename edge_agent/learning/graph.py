@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_agent.learning.forms import CLIP
 from edge_agent.learning.network_graph import (
@@ -22,6 +21,7 @@ from edge_agent.learning.network_graph import (
     phase_nodes,
     phase_tables,
 )
+from edge_agent.learning.onnx_graph import model_of
 from edge_agent.learning.season_graph import SEASON, season_tables
 from edge_agent.learning.statistics import (
     MOST_BEYOND,
@@ -39,12 +39,10 @@ if TYPE_CHECKING:
 
     from edge_agent.learning.statistics import Baseline
 
-_OPSET: Final = 17
-_IR_VERSION: Final = 8
-
 _FAR: Final = 1e6  # from any reading: a state that no row is nearest to
 
 _Nodes = tuple[tuple[str, str, str, dict[str, Any]], ...]  # operator, inputs, output, attributes
+_Tables = dict[str, "NDArray[np.generic]"]
 # x becomes z, ...
 _SCALING: Final[_Nodes] = (
     ("Sub", "x center_n", "centered", {}),
@@ -135,30 +133,12 @@ def build_graph(baselines: Sequence[Baseline], length: int) -> bytes:
     values |= {f"{name}_n": values[name][:1] for name in shared}
     nodes = _gathers([name for name in gathered if name not in shared]) + nodes
     used = {name for _, inputs, _, _ in nodes for name in inputs.split()}
-    hour = helper.make_tensor_value_info(HOUR, TensorProto.FLOAT, ["H"])
     values = {name: value for name, value in values.items() if name in used}
-    statistics = [STATISTICS, channels]
-    graph = helper.make_graph(
-        [helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes],
-        "baseline",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", length, channels]),
-            helper.make_tensor_value_info("unit", TensorProto.INT64, ["N"]),
-            helper.make_tensor_value_info("followed", TensorProto.FLOAT, ["F", *statistics]),
-            *([hour] if HOUR in used else []),
-        ],
-        [
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info("health", TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info("contributions", TensorProto.FLOAT, ["N", channels]),
-            helper.make_tensor_value_info("deviation", TensorProto.FLOAT, ["N", *statistics]),
-        ],
-        [numpy_helper.from_array(value, name) for name, value in values.items()],
-    )
-    opset = [helper.make_opsetid("", _OPSET)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    state = [STATISTICS, channels]
+    inputs: dict[str, Sequence[str | int]] = {"x": ["N", length, channels], "unit": ["N"]}
+    inputs |= {"followed": ["F", *state], **({HOUR: ["H"]} if HOUR in used else {})}
+    made = (helper.make_node(op, i.split(), [o], **extra) for op, i, o, extra in nodes)
+    return model_of("baseline", made, inputs, state, values)
 
 
 def _nodes(baselines: Sequence[Baseline]) -> _Nodes:
@@ -201,56 +181,83 @@ def _gathers(names: Sequence[str]) -> _Nodes:
     return tuple(("Gather", f"{name} unit", f"{name}_n", {"axis": 0}) for name in names)
 
 
-def _constants(baselines: Sequence[Baseline], length: int) -> dict[str, NDArray[np.generic]]:
+def _constants(baselines: Sequence[Baseline], length: int) -> _Tables:
+    """All tables by name; some may not be used."""
+    forms = [b.form for b in baselines]
+    return (
+        feature_tables(length)
+        | network_tables([form.network for form in forms], length)
+        | phase_tables([form.phases for form in forms])
+        | season_tables([b.season for b in baselines])
+        | _state_tables(baselines)
+        | _asset_tables(baselines)
+        | _numbers(len(baselines[0].center), length)
+    )
+
+
+def _state_tables(baselines: Sequence[Baseline]) -> _Tables:
+    """The operating points, as many for each asset."""
     most = max(len(b.form.states) for b in baselines)
     states = np.stack([_padded_states(b.form.states, most) for b in baselines])
     weight = np.stack([b.form.state_weight for b in baselines])[:, None, :]
-    tables = feature_tables(length) | network_tables([b.form.network for b in baselines], length)
-    tables |= phase_tables([b.form.phases for b in baselines])
-    return (
-        tables
-        | season_tables([b.season for b in baselines])
-        | {
-            "center": _stack([b.center for b in baselines])[:, None, :],
-            "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
-            "states": states.astype(np.float32),
-            "toward": (2 * states * weight).transpose(0, 2, 1).astype(np.float32),
-            "size": (states**2 * weight).sum(axis=2)[:, None, :].astype(np.float32),
-            "numbers": np.arange(most, dtype=np.int64),
-            "mixing": _stack([b.form.mixing for b in baselines]),
-            "shift": _stack([b.form.shift for b in baselines])[:, None, :],
-            "means": _stack([b.form.means for b in baselines]),
-            "changes": _stack([b.form.changes for b in baselines])[:, None, :],
-            "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
-            "middle": _stack([b.middle for b in baselines]),
-            "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
-            "precision": _stack([b.precision for b in baselines]),
-            "causes": _stack([b.causes for b in baselines]),
-            "events": _stack([b.events for b in baselines]),
-            "usual": _stack([b.usual for b in baselines])[:, None, :],
-            "usual_event": np.array(USUAL_EVENT, np.float32),
-            "no_event": np.array(0.0, np.float32),
-            "largest_event": np.array(MOST_BEYOND, np.float32),
-            "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
-            "alone_scale": _stack([b.alone_scale for b in baselines]),
-            "own": _stack([b.sizes[0] for b in baselines]),
-            "related": _stack([b.sizes[1] for b in baselines]),
-            "followed": np.zeros((1, STATISTICS, len(baselines[0].center)), np.float32),
-            "stillness": np.array(STILLNESS, np.float32),
-            "clip_low": np.array(-CLIP, np.float32),
-            "clip_high": np.array(CLIP, np.float32),
-            "tiny": np.array(np.finfo(np.float32).tiny, np.float32),
-            "one": np.array(1.0, np.float32),
-            "last_axis": np.array([-1], np.int64),
-            "second_axis": np.array([1], np.int64),
-            "rows": np.array([1], np.int64),
-            "zero": np.array([0], np.int64),
-            "first": np.array([1], np.int64),
-            "second": np.array([2], np.int64),
-            "before_end": np.array([-1], np.int64),
-            "end": np.array([length], np.int64),
-        }
-    )
+    return {
+        "states": states.astype(np.float32),
+        "toward": (2 * states * weight).transpose(0, 2, 1).astype(np.float32),
+        "size": (states**2 * weight).sum(axis=2)[:, None, :].astype(np.float32),
+        "numbers": np.arange(most, dtype=np.int64),
+    }
+
+
+def _asset_tables(baselines: Sequence[Baseline]) -> _Tables:
+    """What was learned of each asset."""
+    return {
+        "center": _stack([b.center for b in baselines])[:, None, :],
+        "scale": _stack([1.0 / b.spread for b in baselines])[:, None, :],
+        "mixing": _stack([b.form.mixing for b in baselines]),
+        "shift": _stack([b.form.shift for b in baselines])[:, None, :],
+        "means": _stack([b.form.means for b in baselines]),
+        "changes": _stack([b.form.changes for b in baselines])[:, None, :],
+        "restless_scale": _stack([1.0 / b.restless for b in baselines])[:, None, :],
+        "middle": _stack([b.middle for b in baselines]),
+        "sigma_scale": _stack([1.0 / b.sigma for b in baselines]),
+        "precision": _stack([b.precision for b in baselines]),
+        "causes": _stack([b.causes for b in baselines]),
+        "events": _stack([b.events for b in baselines]),
+        "usual": _stack([b.usual for b in baselines])[:, None, :],
+        "limit_scale": _stack([1.0 / b.limit.reshape(-1, 1) for b in baselines]),
+        "alone_scale": _stack([b.alone_scale for b in baselines]),
+        "own": _stack([b.sizes[0] for b in baselines]),
+        "related": _stack([b.sizes[1] for b in baselines]),
+    }
+
+
+def _numbers(channels: int, length: int) -> _Tables:
+    """What is the same for all assets."""
+    floats = {
+        "usual_event": USUAL_EVENT,
+        "no_event": 0.0,
+        "largest_event": MOST_BEYOND,
+        "stillness": STILLNESS,
+        "clip_low": -CLIP,
+        "clip_high": CLIP,
+        "tiny": float(np.finfo(np.float32).tiny),
+        "one": 1.0,
+    }
+    places = {
+        "last_axis": -1,
+        "second_axis": 1,
+        "rows": 1,
+        "zero": 0,
+        "first": 1,
+        "second": 2,
+        "before_end": -1,
+        "end": length,
+    }
+    return {
+        "followed": np.zeros((1, STATISTICS, channels), np.float32),
+        **{name: np.array(value, np.float32) for name, value in floats.items()},
+        **{name: np.array([value], np.int64) for name, value in places.items()},
+    }
 
 
 def _padded_states(states: NDArray[np.float64], most: int) -> NDArray[np.float64]:

@@ -25,16 +25,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.errors import ModelError
-from edge_agent.learning.covariance import precision
-from edge_agent.learning.forms import CLIP, Form, form_of
-from edge_agent.learning.scaling import center_and_spread, reach_of, stride_of
-from edge_agent.learning.season import learn_season, season_at
+from edge_agent.learning.forms import CLIP
+from edge_agent.learning.season import season_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_agent.learning.forms import Plan
+    from edge_agent.learning.forms import Form
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
@@ -45,15 +42,7 @@ CHARTS: Final = 2 * STATISTICS + 1
 USUAL_EVENT: Final = 0.8  # of the healthy range: less does not count, and
 MOST_BEYOND: Final = 3.2  # more says nothing more
 STILLNESS: Final = 0.5  # of a channel's usual variability: the value for no movement at all
-_LEAST_RESTLESS: Final = 0.1  # spreads from row to row; a last digit may toggle
-_STILL: Final = 1e-6  # of a spread: smaller changes are rounding
-_LEAST_DIFFERENCE: Final = 0.025  # spreads; two sensors of one thing drift apart by that much
-_LEAST_WINDOWS: Final = 33  # fewer may leave no block of time with a covariance
 _BLOCK: Final = 1024  # windows at a time: they stay in the cache
-_LEAST_RANGE: Final = 0.5  # spreads, to either side, of a level: a last digit may toggle
-_SIGMAS: Final = 4.0  # to either side, of the range of what varies least
-_QUARTERS: Final = 4
-_DRIFTS: Final = 0.1  # of its range: by so much the ranges of quarters differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +159,7 @@ def deviations_of(
 ) -> Floats:
     """The deviations of every window in rows [T, C]: [n, S, C]; see `judge`."""
     ends = None if hour is None else hour[baseline.form.means.shape[1] - 1 :: stride]
-    return baseline.deviations(_smooth(baseline.scaled(rows), baseline.form, stride), ends)
+    return baseline.deviations(smoothed(baseline.scaled(rows), baseline.form, stride), ends)
 
 
 def window_deviations(baseline: Baseline, windows: Floats, hour: Floats | None = None) -> Floats:
@@ -195,126 +184,14 @@ def window_ends(rows: int, length: int, stride: int = 1) -> NDArray[np.intp]:
     return np.arange(length - 1, rows, stride)
 
 
-def fit(  # noqa: PLR0913 (what a baseline is learned from)
-    rows: Floats,
-    used: Mask,
-    constant: Floats,
-    length: int,
-    plan: Plan,
-    *,
-    hour: Floats | None = None,
-) -> Baseline:
-    """The baseline of rows [T, C], of which only `used` [T] may be read; its limits are 1.
-
-    rows: counters already as `rates`; constant: [C], the spread of a channel that never moves (see
-    `constant_floor`); hour: [T], since a Monday at midnight, if the plan has a season.
-    """
-    sound = used & ~np.isnan(rows).any(axis=1)
-    center, spread = center_and_spread(rows[sound], constant)
-    scaled = np.clip((rows - center) / spread, -CLIP, CLIP)
-    form = form_of(plan, scaled[sound], np.flatnonzero(sound), length)
-    # Rows outside `used` become NaN, so that every window that contains one is left out.
-    prepared = np.where(sound[:, None], form.prepare(scaled), np.nan)
-    known = prepared[~np.isnan(prepared).any(axis=1)]  # a network knows less after a gap
-    if not len(known):
-        raise too_few_windows()
-    reach = reach_of(known, np.ones(rows.shape[1]), keep_rare=plan.excursions)
-    stride = stride_of(len(rows))
-    found = _smooth(np.clip(prepared, *reach), form, stride)
-    whole = ~np.isnan(found).any(axis=(1, 2))
-    found, ends = found[whole], window_ends(len(rows), length, stride)[whole]
-    if len(found) < _LEAST_WINDOWS:
-        raise too_few_windows()
-    restless = np.maximum(found[:, -1].mean(axis=0), _LEAST_RESTLESS)
-    found[:, -1] = variability(found[:, -1], restless)
-    season, removed = np.zeros((1, *found.shape[1:])), np.zeros_like(found)
-    if plan.season and hour is not None:
-        season, removed, _ = learn_season(found, hour[ends], plan.season)
-    known = np.asarray(~np.isnan(removed).any(axis=(1, 2)))
-    removed, ends = removed[known], ends[known]
-    found = found[known] - removed
-    if len(found) < _LEAST_WINDOWS:
-        raise too_few_windows()
-    middle, sigma = found.mean(axis=0), found.std(axis=0)
-    # A channel that never moved has no covariance: its spread already defines its distance.
-    sigma = np.where(sigma > _STILL, sigma, 1.0)
-    if plan.others or plan.student:
-        sigma[:-1] = np.maximum(sigma[:-1], _LEAST_DIFFERENCE * np.diag(form.mixing))
-    found = (found - middle) / sigma
-    inverse = np.array([precision(each, ends, len(rows)) for each in found.transpose(1, 0, 2)])
-    means = np.stack([_weighted(prepared, weights, stride)[whole][known] for weights in form.means])
-    means -= removed[:, :2].transpose(1, 0, 2)
-    events, usual = _events((means - middle[:2, None]) / sigma[:2, None], form, sigma)
-    none = np.zeros(rows.shape[1])
-    return Baseline(
-        center,
-        spread,
-        form,
-        restless,
-        middle,
-        sigma,
-        precision=inverse,
-        causes=_causes(form, sigma),
-        events=events,
-        usual=usual,
-        limit=np.ones(CHARTS),
-        counter=none.astype(bool),
-        offset=none,
-        season=season / sigma,
-    )
-
-
-def _causes(form: Form, sigma: Floats) -> Floats:
-    """The deviation that a shift of each input causes, [S, C, C]: of all that it explains.
-
-    More variability of an input is told by its own alone: that of others is no linear function.
-    """
-    judged = np.diag(form.mixing) > 0
-    shift = form.response * judged[:, None]
-    return np.stack([shift / sigma[0], shift / sigma[1], np.diag(judged / sigma[2])])
-
-
-def _events(means: Floats, form: Form, sigma: Floats) -> tuple[Floats, Floats]:
-    """The events [S, C] and usual [C] of a baseline, from deviations of both means [2, n, C].
-
-    An input whose range moves from quarter to quarter, such as one that drifts, is judged by how
-    far its quick mean leaves its slow one.
-    """
-    level = means[1] * sigma[1]
-    local = np.where(_drifts(level), 1.0, 0.0)
-    least = _SIGMAS * _LEAST_DIFFERENCE * np.abs(np.diag(form.mixing))
-    least = np.maximum(least, np.where(local > 0, 0.0, _LEAST_RANGE))
-    event = level - local * means[0] * sigma[0]
-    low, high = event.min(axis=0), event.max(axis=0)
-    judged = np.diag(form.mixing) > 0
-    scale = np.where(judged, 1 / np.maximum((high - low) / 2, least), 0.0)
-    weights = np.stack([-local * sigma[0], sigma[1], np.zeros_like(scale)]) * scale
-    return weights, scale * (low + high) / 2
-
-
-def _drifts(level: Floats) -> Mask:
-    """True for inputs whose range in two of the quarters of levels [n, C] is not the whole: [C]."""
-    parts = np.array_split(level, min(_QUARTERS, len(level)))
-    low = np.sort([part.min(axis=0) for part in parts], axis=0)
-    high = np.sort([-part.max(axis=0) for part in parts], axis=0)
-    least = max(0, len(parts) - 2)
-    missed = np.maximum(low[least] - low[0], high[least] - high[0])
-    return np.asarray(missed > _DRIFTS * -(low[0] + high[0]))
-
-
-def too_few_windows() -> ModelError:
-    """The error if there are rows, but hardly a window of them without a gap."""
-    return ModelError("too few unbroken windows", hint="learn from more time without gaps")
-
-
-def _smooth(prepared: Floats, form: Form, stride: int) -> Floats:
+def smoothed(prepared: Floats, form: Form, stride: int) -> Floats:
     """Weighted means and changes of the windows of prepared rows [T, C]: [n, S, C]."""
     steps = np.abs(np.diff(prepared, axis=0))
     kernels = [*((prepared, weights) for weights in form.means), (steps, form.changes)]
-    return np.stack([_weighted(values, kernel, stride) for values, kernel in kernels], axis=1)
+    return np.stack([weighted(values, kernel, stride) for values, kernel in kernels], axis=1)
 
 
-def _weighted(values: Floats, weights: Floats, stride: int) -> Floats:
+def weighted(values: Floats, weights: Floats, stride: int) -> Floats:
     """The weighted mean of every `stride`-th window of values [T, C], newest last: [n, C]."""
     windows = np.lib.stride_tricks.sliding_window_view(values, len(weights), axis=0)[::stride]
     found = np.empty(windows.shape[:2])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.config.types import Name
-from edge_agent.learning.calibration import promised
-from edge_agent.learning.fit import LearnedBundle
+from edge_agent.learning.learned_bundle import LearnedBundle, manifest_of
 from edge_agent.learning.waveform import SHAPES, Bank, Orders, measure
-from edge_agent.models import InputSpec, Manifest, OutputNames, Task, WindowSpec, learned_version
+from edge_agent.models import InputSpec, WindowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,26 +97,16 @@ def bundle_of(
     names, count = [spec.name for spec in recipe.inputs], len(recipe.conditions)
     banks = dict(zip(names, recipe.banks, strict=True))
     onnx_bytes = build_wave_graph(list(baselines.values()), banks, count, recipe.speed_hz)
-    manifest = Manifest(
-        name=Name(recipe.name),
-        version=learned_version(now_us, onnx_bytes),
-        task=Task.ANOMALY,
+    manifest = manifest_of(
+        recipe,
+        onnx_bytes,
+        now_us,
+        stated,
         inputs=(*recipe.conditions, *recipe.inputs),
-        outputs=OutputNames(
-            score="score",
-            health="health",
-            contributions="contributions",
-            deviation="deviation",
-        ),
-        contributors=recipe.features,
         window=WindowSpec(recipe.step_s, at_blocks=bool(recipe.conditions)),
-        threshold=1.0,
-        false_alarms_per_day=promised(stated, recipe.false_alarms_per_day),
-        calibration=stated | {"wanted_per_asset_day": f"{recipe.false_alarms_per_day:g}"},
-        units=tuple(baselines),
-        training=dict(recipe.training),
-        provisional_s=recipe.provisional_s,
+        units=baselines,
     )
+    manifest = replace(manifest, contributors=recipe.features)
     return LearnedBundle(manifest, onnx_bytes, golden_waves(recipe, baselines), refused)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.learning.fit import LearnedBundle
+    from edge_agent.learning.learned_bundle import LearnedBundle
 
     Floats = NDArray[np.float64]
 

@@ -8,12 +8,13 @@ the graph.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
+from edge_agent.learning.onnx_graph import model_of
 from edge_agent.learning.waveform import LOUDEST, QUIETEST, REACH, TINY
 from edge_agent.learning.waveform_conditions import BENDS, CLIP
 from edge_agent.learning.waveform_nodes import (
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from edge_agent.learning.waveform import Bank
     from edge_agent.learning.waveform_conditions import WaveBaseline
     from edge_agent.learning.waveform_nodes import Nodes
-
-_OPSET: Final = 17
-_IR_VERSION: Final = 8
 
 
 @dataclass(slots=True)
@@ -95,42 +93,28 @@ def build_wave_graph(
     graph = _Graph([], _shared_values(baselines, speed_hz))
     if conditions:
         graph.nodes.append(helper.make_node("Squeeze", ["x", "one_axis"], ["conditions"]))
+        graph.values |= _given_values(baselines)
     if speed_hz:
         graph.add(SPEED)
-    distinct = list(dict.fromkeys(banks.values()))
-    features = []
-    for number, (name, bank) in enumerate(banks.items()):
-        _add_input(graph, f"input{number}", name, bank, f"bank{distinct.index(bank)}")
-        features.append(f"input{number}.f")
-    measured = "measured" if conditions else "f"
-    graph.nodes.append(helper.make_node("Concat", features, [measured], axis=1))
+    _add_features(graph, banks, "measured" if conditions else "f")
     if conditions:
         graph.add(GIVEN)
-        graph.values |= _given_values(baselines)
     graph.add(JUDGEMENT)
     size = sum(bank.size for bank in banks.values())
-    tensor = helper.make_tensor_value_info
-    made = helper.make_graph(
-        graph.nodes,
-        "waveforms",
-        [tensor("x", TensorProto.FLOAT, ["N", 1, conditions])][: min(1, conditions)]
-        + [tensor(name, TensorProto.FLOAT, ["N", bank.length]) for name, bank in banks.items()]
-        + [
-            tensor("unit", TensorProto.INT64, ["N"]),
-            tensor("followed", TensorProto.FLOAT, ["F", 1, size]),
-        ],
-        [
-            tensor("score", TensorProto.FLOAT, ["N"]),
-            tensor("health", TensorProto.FLOAT, ["N"]),
-            tensor("contributions", TensorProto.FLOAT, ["N", size]),
-            tensor("deviation", TensorProto.FLOAT, ["N", 1, size]),
-        ],
-        [numpy_helper.from_array(graph.values[name], name) for name in sorted(graph.used)],
-    )
-    opset = [helper.make_opsetid("", _OPSET)]
-    model = helper.make_model(made, opset_imports=opset, ir_version=_IR_VERSION)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    inputs: dict[str, Sequence[str | int]] = {"x": ["N", 1, conditions]} if conditions else {}
+    inputs |= {name: ["N", bank.length] for name, bank in banks.items()}
+    inputs |= {"unit": ["N"], "followed": ["F", 1, size]}
+    values = {name: graph.values[name] for name in sorted(graph.used)}
+    return model_of("waveforms", graph.nodes, inputs, [1, size], values)
+
+
+def _add_features(graph: _Graph, banks: Mapping[str, Bank], measured: str) -> None:
+    """Add the nodes from all waveforms to their features together."""
+    distinct = list(dict.fromkeys(banks.values()))
+    for number, (name, bank) in enumerate(banks.items()):
+        _add_input(graph, f"input{number}", name, bank, f"bank{distinct.index(bank)}")
+    features = [f"input{number}.f" for number in range(len(banks))]
+    graph.nodes.append(helper.make_node("Concat", features, [measured], axis=1))
 
 
 def _add_input(graph: _Graph, prefix: str, name: str, bank: Bank, constants: str) -> None:

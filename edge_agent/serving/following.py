@@ -162,11 +162,8 @@ class Following(Table):
         if self.rule.budget:
             self._move(rows[~over], deviation[~over], windows.end_us[~over])
         if self.rule.settle_after:
-            may = (self.standing[rows] >= self._settle_rows) & (
-                self.accepted[rows] < self.rule.states
-            )
-            for i in np.flatnonzero(may).tolist():
-                if self._is_settled(int(rows[i])):
+            for i in np.flatnonzero(self.standing[rows] >= self._settle_rows).tolist():
+                if self.accepted[rows[i]] < self.rule.states and self._is_settled(int(rows[i])):
                     self._accept(int(rows[i]), int(windows.end_us[i]), accepted)
         self.seen[rows] += 1
         ended = rows[self.seen[rows] % TURN == 0]

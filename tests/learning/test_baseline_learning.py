@@ -12,6 +12,7 @@ from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.errors import ModelError
 from edge_agent.learning.covariance import effective_number, inflation, oas_shrinkage
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import CLIP, Form, Plan, memory_weights
 from edge_agent.learning.golden import reference
@@ -21,7 +22,6 @@ from edge_agent.learning.statistics import (
     STATISTICS,
     STILLNESS,
     Baseline,
-    fit,
     judge,
 )
 from edge_agent.learning.threshold import poisson_upper
@@ -32,7 +32,7 @@ from edge_agent.models.runtime.graph_engine import model_of_graph
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.learning.fit import LearnedBundle
+    from edge_agent.learning.learned_bundle import LearnedBundle
     from edge_agent.models.bundle.tasks import Outputs
     from edge_agent.models.runtime.model import Model
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import NOW_US
 
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.learning.forms import Plan
-from edge_agent.learning.statistics import USUAL_EVENT, fit, judge
+from edge_agent.learning.statistics import USUAL_EVENT, judge
 from edge_agent.models import InputSpec
 from edge_agent.models.runtime.graph_engine import model_of_graph
 

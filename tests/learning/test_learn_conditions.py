@@ -15,7 +15,7 @@ from edge_agent.models import InputSpec
 from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
-    from edge_agent.learning.fit import LearnedBundle
+    from edge_agent.learning.learned_bundle import LearnedBundle
     from edge_agent.models.bundle.tasks import Outputs
 
 INPUTS = tuple(InputSpec(name) for name in ("speed", "current", "temperature"))

@@ -12,6 +12,7 @@ from tiny_models import NOW_US, recipe
 
 from edge_agent.errors import ModelError
 from edge_agent.learning.choice import Rivals
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.fit import learn
 from edge_agent.learning.forms import Plan
 from edge_agent.learning.golden import golden_of
@@ -29,14 +30,14 @@ from edge_agent.learning.networks import (
     toeplitz,
     unexplained,
 )
-from edge_agent.learning.statistics import deviations_of, fit, window_deviations
+from edge_agent.learning.statistics import deviations_of, window_deviations
 from edge_agent.models import verify_bundle
 from edge_agent.models.runtime.graph_engine import model_of_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.learning.fit import LearnedBundle
+    from edge_agent.learning.learned_bundle import LearnedBundle
 
 LENGTH = 16
 RANDOM = np.random.default_rng(3)

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import NOW_US
 
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.learning.forms import Plan
 from edge_agent.learning.golden import reference
 from edge_agent.learning.graph import build_graph
 from edge_agent.learning.networks import features
 from edge_agent.learning.phases import find_phases, nearest
-from edge_agent.learning.statistics import fit, judge
+from edge_agent.learning.statistics import judge
 from edge_agent.models import InputSpec
 from edge_agent.models.bundle.bundle import verify_bundle
 from edge_agent.models.runtime.graph_engine import model_of_graph

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import US_PER_S
 from edge_agent.config.schema import Signal, Template
 from edge_agent.config.types import Duration, Name
-from edge_agent.learning.fit import LearnedBundle, Recipe, learn
+from edge_agent.learning.fit import Recipe, learn
 from edge_agent.learning.season import learn_season, season_at, seasons_in
 from edge_agent.models import InputSpec, hours_of_week, local_hours, local_zone
 from edge_agent.models.runtime.graph_engine import model_of_graph
@@ -22,6 +22,8 @@ from edge_agent.values import columns
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_agent.learning.learned_bundle import LearnedBundle
 
 S = US_PER_S
 DAY_S = 86_400

@@ -22,7 +22,7 @@ from edge_agent.models.bundle.manifest import InputSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.learning.fit import LearnedBundle
+    from edge_agent.learning.learned_bundle import LearnedBundle
 
 SHAFT_HZ = 25.0
 INNER_HZ = 137.0

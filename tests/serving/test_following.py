@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from edge_agent.config.schema import Follow
 from edge_agent.config.types import Duration, Name
+from edge_agent.learning.estimation import fit
 from edge_agent.learning.forms import Plan
-from edge_agent.learning.statistics import deviations_of, fit, judge
+from edge_agent.learning.statistics import deviations_of, judge
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.serving.followed import ACCEPTED, CONFIRMED, FOLLOWED
