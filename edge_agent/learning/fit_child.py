@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_agent.config.schema import Kind, Resample
 from edge_agent.errors import EdgeAgentError, ModelError
-from edge_agent.learning.fit import LearnedBundle, Recipe, learn
+from edge_agent.learning.fit import Recipe, learn
 from edge_agent.learning.waveform_bundle import WaveRecipe
 from edge_agent.learning.waveform_fit import learn_waves
 from edge_agent.models import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.learning.learned_bundle import LearnedBundle
     from edge_agent.models import Manifest
 
     Floats = NDArray[np.floating]
