@@ -216,7 +216,8 @@ class Following(Table):
 
     def _is_settled(self, row: int) -> bool:
         """True if the blocks of the standing alarm move in no direction."""
-        mine = min(_BLOCKS, int((self.standing[row] - self.count[row]) / ceil(self.memory / 2)))
+        whole = int((self.standing[row] - self.count[row]) / ceil(self.memory / 2))
+        mine = min(_BLOCKS, whole) - 1  # the first one may hold the change itself
         if mine < _SETTLED_BLOCKS:
             return False
         return not _one_way(self.blocks[row, -mine:][None], _UNSETTLED).any()

@@ -1,6 +1,6 @@
 """The learner's defaults on simulated machines of many kinds: false alarms and found faults.
 
-31 machines, steps from 50 ms to an hour, 1 to 60 inputs: on and off, in batches and cycles, at many
+34 machines, steps from 50 ms to an hour, 1 to 60 inputs: on and off, in batches and cycles, at many
 operating points, outdoors and through the week, wearing, warming up, running in, with new habits,
 with meters, coarse, spiky, coupled, over poor lines, with bent relations. Each is learned, judged
 on the healthy time that follows, and on eight kinds of fault of one input. The defaults were chosen
@@ -75,6 +75,7 @@ def as_text(found: dict[str, Any]) -> str:
     """The tables as text."""
     machines = found["machines"]
     parts = [learned_table(machines[LEARNED]), beside_table(found), kinds_table(found["kinds"])]
+    parts.append(named_text(machines[LEARNED]))
     parts += [
         f"{name}\n\n{students_table(machines[name])}" for name in STUDENTS if name in machines
     ]
@@ -102,6 +103,12 @@ def learned_row(name: str, row: dict[str, Any]) -> str:
         f"| {row['delay']:.0f} | {row['covered']:.0f} | {row['after']:.0f} "
         f"| {row['seconds']:.1f} | {row['mb']:.0f} |"
     )
+
+
+def named_text(rows: dict[str, dict[str, Any]]) -> str:
+    """How often the input with the fault is the one that contributes most."""
+    shares = [f"{name} {row['named']:.0f}" for name, row in rows.items()]
+    return f"of the found faults, the right input is named, %: {', '.join(shares)}"
 
 
 def students_table(rows: dict[str, dict[str, Any]]) -> str:

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.models import Manifest, Model
+    from edge_agent.models import Manifest, Model, Outputs
     from scripts.machines.machines import Machine
     from scripts.machines.parts import Floats
 
-    Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_]]  # last row of each window; alarm after it
+    # Last row of each window; alarm after it; the input that contributes most, -1: not told.
+    Alarmed = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]
     Detect = Callable[[Floats, int], Alarmed]
     Level = Callable[[Floats], Floats]  # multiples of the limit, of the last of the rows
 
@@ -168,19 +169,20 @@ class Followed:
         """See `Detector`."""
         end_us, x = _windows(values, DEFAULT_LENGTH, self._machine.step_s)
         rows = np.round(end_us / US_PER_S / self._machine.step_s).astype(np.intp)
-        score = self._scores(end_us, self._model.manifest.as_read(x), rows, first)
-        return rows, alarm_state(end_us, score, self._rule)
+        score, blamed = self._scores(end_us, self._model.manifest.as_read(x), rows, first)
+        return rows, alarm_state(end_us, score, self._rule), blamed
 
     def _scores(
         self, end_us: NDArray[np.int64], x: NDArray[np.float32], rows: NDArray[np.intp], first: int
-    ) -> NDArray[np.float32]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """The score of each window, and the input that contributes most to it."""
         manifest = self._model.manifest
         following = following_of(ModelUse(manifest.name), manifest)
         feeds: dict[str, NDArray[Any]] = {"x": x, "unit": np.zeros(len(x), np.int64)}
         learned_us = round((self._machine.learn_rows + first) * self._machine.step_s * US_PER_S)
         feeds |= _hours(manifest, end_us + learned_us)
         if following is None:
-            return self._model.infer(feeds).score
+            return _score_and_blame(self._model.infer(feeds))
         following.grow()
         if before := [row for row in self._states if row <= first]:
             following.restore(0, self._states[max(before)])
@@ -190,13 +192,18 @@ class Followed:
             size = len(part["x"])
             moved = np.repeat(following.moved[:1], size, axis=0).astype(np.float32)
             outputs = self._model.infer({**part, FOLLOWED: moved})
-            found.append(outputs.score)
+            found.append(_score_and_blame(outputs))
             deviation = np.asarray(outputs.of(DEVIATION))
             windows = (np.zeros(size, np.intp), end_us[begin : begin + size], outputs.score)
             following.follow(FollowedWindows(*windows, deviation), lambda _row: None)
             if not first:
                 self._states[int(rows[begin])] = following.state(0)
-        return np.concatenate(found)
+        scores, blamed = zip(*found, strict=True)
+        return np.concatenate(scores), np.concatenate(blamed)
+
+
+def _score_and_blame(outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    return outputs.score, np.asarray(outputs.contributions).argmax(axis=1)
 
 
 def _hours(manifest: Manifest, end_us: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -208,7 +215,7 @@ def _hours(manifest: Manifest, end_us: NDArray[np.int64]) -> dict[str, NDArray[A
 
 def _never(values: Floats, _first: int) -> Alarmed:
     rows = np.arange(DEFAULT_LENGTH - 1, len(values))
-    return rows, np.zeros(len(rows), bool)
+    return rows, np.zeros(len(rows), bool), np.full(len(rows), -1)
 
 
 def _alarmed(level: Level, machine: Machine) -> Detector:
@@ -219,7 +226,8 @@ def _alarmed(level: Level, machine: Machine) -> Detector:
     def detect(values: Floats, _first: int) -> Alarmed:
         found = level(values)
         rows = np.arange(len(values) - len(found), len(values))
-        return rows, alarm_state(rows * step_us, found.astype(np.float32), rule)
+        alarm = alarm_state(rows * step_us, found.astype(np.float32), rule)
+        return rows, alarm, np.full(len(rows), -1)
 
     return Detector(detect)
 

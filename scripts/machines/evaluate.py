@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_agent.config.schema import DEFAULT_LENGTH
+from scripts.machines.batches import BATCHES
 from scripts.machines.detectors import Learners
 from scripts.machines.faults import (
     EVENT_ROWS,
@@ -24,17 +26,16 @@ from scripts.machines.machines import MACHINES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
-    from scripts.machines.detectors import Detector
+    from scripts.machines.detectors import Alarmed, Detector
     from scripts.machines.machines import Machine
     from scripts.machines.parts import Floats
 
-    Case = tuple[str, Floats, int]  # kind, readings and first row of a fault
+    Case = tuple[str, int, Floats, int]  # kind, input, readings and first row of a fault
     Figures = dict[str, Any]
 
-ALL = (*MACHINES, *KINDS_OF_MACHINE)
+ALL = (*MACHINES, *KINDS_OF_MACHINE, *BATCHES)
 TRIES = 2  # of each kind of fault, for each machine and seed
+NAMED_BY, HALF = 8, 0.5  # more than half of the first windows with an alarm
 BEFORE, AFTER = 200, 400  # healthy rows around a fault
 DAY_S = 86_400.0
 
@@ -53,8 +54,9 @@ def evaluate(
 
     machines: by detector and machine: far (healthy windows with an alarm, %), raises_per_day, found
     (faults that raise the alarm, %), covered (of the windows of a lasting fault with an alarm, %),
-    after (windows with an alarm once it is over, %), delay (rows, median of those found); of what
-    is learned: own (of the learned windows over the limit, %, the worst seed), promise (at most,
+    after (windows with an alarm once it is over, %), delay (rows, median of those found), named (of
+    the found faults, the input is the one that contributes most, %); of what is learned: own (of
+    the learned windows over the limit, %, the worst seed), promise (at most,
     a day), seconds, mb, form, us (processor time of a window), kb (of the graph), refused (why).
     kinds: `found` by detector and kind of fault; mean: of `far` and `found` by detector.
     """
@@ -93,10 +95,10 @@ def _runs(machine: Machine, seed: int, learners: Learners) -> dict[str, Figures]
 
 
 def _run(detector: Detector, rest: Floats, cases: list[Case], days: float) -> Figures:
-    _, quiet = detector.detect(rest, 0)
+    _, quiet, _ = detector.detect(rest, 0)
     faults = [
-        (kind, _judged(kind, len(values) - BEFORE - AFTER, *detector.detect(values, first)))
-        for kind, values, first in cases
+        (kind, _judged(kind, len(values) - BEFORE - AFTER, channel, detector.detect(values, first)))
+        for kind, channel, values, first in cases
     ]
     raises = int((np.diff(quiet.astype(int), prepend=0) == 1).sum())
     far = 100 * float(quiet.mean())
@@ -115,14 +117,13 @@ def _cases(
         begin = int(random.integers(2 * FAULT_ROWS + 100, len(rest) - rows - AFTER))
         values = inject(random, kind, rest, channel, begin, float(spread[channel]))
         first = begin - BEFORE
-        found.append((kind, values[first : begin + rows + AFTER], first))
+        found.append((kind, channel, values[first : begin + rows + AFTER], first))
     return found
 
 
-def _judged(
-    kind: str, length: int, rows: NDArray[np.intp], alarm: NDArray[np.bool_]
-) -> dict[str, float]:
+def _judged(kind: str, length: int, channel: int, alarmed: Alarmed) -> dict[str, float]:
     """Results of one fault of `length` rows; an event may be found until as long after it."""
+    rows, alarm, blamed = alarmed
     until = BEFORE + length + (EVENT_ROWS if kind == "event" else 0)
     during = (rows >= BEFORE) & (rows < until)
     before = alarm[rows < BEFORE]
@@ -130,7 +131,10 @@ def _judged(
     standing = bool(len(before)) and bool(before[-1])
     lasts = kind in LASTING
     after = alarm[rows >= BEFORE + length + DEFAULT_LENGTH]
+    blamed = blamed[during & alarm][:NAMED_BY]
+    is_told = len(hits) and not standing and blamed[0] >= 0
     return {
+        "named": float((blamed == channel).mean() > HALF) if is_told else float("nan"),
         "found": float(len(hits) > 0 and not standing),
         "covered": float(alarm[during].mean()) if lasts and during.any() else float("nan"),
         "after": float(after.mean()) if lasts and len(after) else float("nan"),
@@ -146,11 +150,16 @@ def _figures(runs: list[Figures]) -> Figures:
         "raises_per_day": sum(run["raises"] for run in runs) / sum(run["days"] for run in runs),
         "days": sum(run["days"] for run in runs),
         **{
-            of: 100 * float(np.nanmean([f[of] for f in faults]))
-            for of in ("found", "covered", "after")
+            of: 100 * _mean_known([f[of] for f in faults])
+            for of in ("found", "covered", "after", "named")
         },
         "delay": float(np.median(delays)) if delays else float("nan"),
     }
+
+
+def _mean_known(values: list[float]) -> float:
+    known = [value for value in values if not isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _facts(facts: list[Figures]) -> Figures:

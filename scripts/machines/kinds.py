@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from scripts.machines.faults import PART
 from scripts.machines.machines import Machine, steady_pump
 from scripts.machines.parts import jittered_phase, lagged, read, switching, wander
 
@@ -59,48 +58,6 @@ def hydraulic_cycle(random: Random, rows: int) -> Floats:
     columns += [oil - 6, 0.5 + 0.02 * power, 20 + 0.5 * oil]
     noise = [0.5, 0.5, 0.3, 0.05, 0.05, 0.02, 0.1, 0.1, 0.01, 0.2]
     return read(random, columns, noise, [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.1, 0.1, 0.001, 0.1])
-
-
-def moulding_machine(random: Random, rows: int) -> Floats:
-    """Injection moulding at 0.5 s: close, inject, pack, cool, open; no two cycles of one length."""
-    moulds = rows // 60 + 8
-    spans = np.array([6, 8, 14, 34, 8]) * random.uniform(0.96, 1.04, (moulds, 5))
-    spans[:, 3] += random.uniform(0, 8, moulds)
-    step = np.concatenate([np.repeat(np.arange(5), each.astype(int)) for each in spans])[:rows]
-    speed = lagged(np.array([60.0, 90.0, 8.0, 0.0, -70.0])[step], 1.5)
-    pressure = lagged(np.array([20.0, 900.0, 450.0, 5.0, 10.0])[step], 2)
-    clamp = lagged(np.array([400.0, 800.0, 800.0, 800.0, 0.0])[step], 1.5)
-    screw = lagged(np.array([40.0, 5.0, 3.0, 45.0, 45.0])[step], 6)
-    mould = 60 + lagged(pressure / 120, 20) + 0.5 * wander(random, rows, 3000)
-    oil = 45 + lagged(np.abs(speed) / 10, 2000) + wander(random, rows, 4000)
-    power = 3 + 0.1 * np.abs(speed) + pressure / 100 + lagged(0.2 * (step == 3), 2)
-    columns = [speed, pressure, clamp, screw, mould, oil, power]
-    return read(random, columns, [0.5, 5, 4, 0.2, 0.1, 0.1, 0.1], [0.1, 1, 1, 0.1, 0.1, 0.1, 0.1])
-
-
-def recipe_batches(random: Random, rows: int) -> Floats:
-    """A stirred kettle at 10 s with its step number: three recipes, batches of 40 to 90 minutes."""
-    levels, wanted, steps = [], [], []
-    total = 0
-    while total < rows:
-        top, full = ((70.0, 80.0), (85.0, 60.0), (60.0, 95.0))[int(random.integers(3))]
-        spans = (np.array([40, 60, 150, 60, 30, 40]) * random.uniform(0.7, 1.3, 6)).astype(int)
-        total += int(spans.sum())
-        steps.append(np.repeat(np.arange(6), spans))
-        wanted.append(np.repeat([20.0, top, top, 25.0, 25.0, 20.0], spans))
-        levels.append(np.repeat([full, full, full, full, 0.0, 0.0], spans))
-    step, goal = np.concatenate(steps)[:rows], np.concatenate(wanted)[:rows]
-    level = lagged(np.concatenate(levels)[:rows], 12)
-    kettle = lagged(goal, 25)
-    exotherm = lagged(4.0 * (step == 2), 15)
-    jacket = kettle + 0.6 * (goal - kettle) - exotherm
-    stirrer = np.where((step > 0) & (step < 4), 6 + 0.04 * level, 0.5)
-    valve = np.clip(50 + 3 * (goal - kettle) - 4 * exotherm, 0, 100)
-    off_gas = lagged((step == 2) * (2 + 0.03 * level), 10)
-    columns = [step.astype(float), level, kettle + exotherm, jacket, stirrer, valve, off_gas]
-    return read(
-        random, columns, [0, 0.4, 0.2, 0.3, 0.1, 1, 0.05], [1, 0.1, 0.1, 0.1, 0.01, 1, 0.01]
-    )
 
 
 def six_points(random: Random, rows: int) -> Floats:
@@ -267,6 +224,4 @@ KINDS_OF_MACHINE: Final = (
     Machine("radio station", 60.0, 4320, 7200, radio_station),
     Machine("throttled pump", 1.0, 14_400, 7200, throttled_pump),
     Machine("sticking valve", 1.0, 14_400, 7200, sticking_valve),
-    Machine("moulding, cycles vary", 0.5, 7200, 10_800, moulding_machine, (), (PART,)),
-    Machine("recipe batches", 10.0, 12_960, 8640, recipe_batches, (0,), (PART,)),
 )
