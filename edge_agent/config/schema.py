@@ -217,7 +217,7 @@ class Follow:
     # An alarm that stands for this long while nothing moves any more is a new state; 0: never.
     settle_after: Duration = Duration(86_400)
     # So many such states are accepted until a person says «this is healthy»; 0: none.
-    states: Annotated[int, Between(0, 1000)] = 3
+    states: Annotated[int, Between(0, 1000)] = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,6 @@ TURN: Final = 16  # windows of an asset between two moves that the charts see
 _BLOCKS: Final = 8  # means of half a memory each that are kept
 _WEAR: Final = 1.0  # sigmas in one direction over all of them, as much time as was learned: wear
 _UNSETTLED: Final = 0.5  # the same of a state that still moves
-_SETTLED_BLOCKS: Final = 3  # of the new state, at least
 _STEP: Final = 4.0  # sigmas; a single window moves the middle by no more than that
 _FAR: Final = 50.0  # sigmas; one window further away counts as this far
 # Level and bands change with season and run-in. Impacts (kurtosis, crest factor, lines of the
@@ -216,11 +215,10 @@ class Following(Table):
 
     def _is_settled(self, row: int) -> bool:
         """True if the blocks of the standing alarm move in no direction."""
-        whole = int((self.standing[row] - self.count[row]) / ceil(self.memory / 2))
-        mine = min(_BLOCKS, whole) - 1  # the first one may hold the change itself
-        if mine < _SETTLED_BLOCKS:
-            return False
-        return not _one_way(self.blocks[row, -mine:][None], _UNSETTLED).any()
+        blocks = self.blocks[row]
+        blocks = blocks[np.isfinite(blocks).all(axis=(1, 2))]
+        seen = self.standing[row] >= 2 * self.memory  # so that several are of the new state
+        return bool(seen and not _one_way(blocks[None], _UNSETTLED).any())
 
     def _accept(self, row: int, at_us: int, accepted: Callable[[int], None]) -> None:
         self._set(row, self.blocks[row, -2:].mean(axis=0), at_us, ACCEPTED)
