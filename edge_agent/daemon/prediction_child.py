@@ -1,7 +1,8 @@
 """The process that answers `POST /api/predict`, so that no table disturbs the pipeline.
 
-It reads questions from stdin and writes answers to stdout, each with its length in front, until
-stdin ends. The daemon, its parent, is trusted: a question is a pickle.
+It reads questions from stdin, each followed by the body of its table, and writes answers to stdout,
+all with their length in front, until stdin ends. The daemon, its parent, is trusted: a question is
+a pickle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import struct
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -82,12 +84,18 @@ def main() -> int:
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not be an answer
     while head := asked.read(LENGTH.size):
-        question: Question = pickle.loads(asked.read(LENGTH.unpack(head)[0]))  # noqa: S301 (ours)
+        question: Question = pickle.loads(_read(asked, head))  # noqa: S301 (ours)
+        body = _read(asked, asked.read(LENGTH.size))
+        question = question._replace(table=replace(question.table, body=body))
         signal.setitimer(signal.ITIMER_REAL, question.limit_s)  # SIGALRM ends it
         status, body = answer(question)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, bytes([status // 100, status % 100]) + body)
     return 0
+
+
+def _read(file: BinaryIO, head: bytes) -> bytes:
+    return file.read(LENGTH.unpack(head)[0])
 
 
 def _write(file: BinaryIO, body: bytes) -> None:

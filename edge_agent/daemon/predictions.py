@@ -30,6 +30,7 @@ log = logging.getLogger("edge_agent.daemon")
 
 IDLE_S: Final = 60.0  # without a question; then the process ends
 _MODULE: Final = "edge_agent.daemon.prediction_child"
+_PIECE: Final = 1 << 16  # bytes: as much as a pipe takes at once
 _TOO_LONG: Final = -signal.SIGALRM
 
 
@@ -48,7 +49,7 @@ class Predictions:
     async def predict(self, table: SentTable) -> tuple[int, bytes]:
         """The HTTP status and the answer as JSON; NotFoundError, or ModelError if it cannot be."""
         config, asset = await self._plant_of(table)
-        mine = replace(table, asset=asset)
+        mine = replace(table, asset=asset, body=b"")
         raw = pickle.dumps(Question(mine, config, self._verified.as_bytes(), PREDICT_S))
         if self._idle is not None:
             self._idle.cancel()
@@ -56,7 +57,7 @@ class Predictions:
         child = self._child if alive and self._child else await self._start()
         is_whole = False
         try:
-            answer = await _exchange(child, raw)
+            answer = await _exchange(child, raw, table.body)
             is_whole = True
         except (asyncio.IncompleteReadError, ConnectionError):
             await child.wait()
@@ -103,11 +104,14 @@ class Predictions:
             child.stdin.close()
 
 
-async def _exchange(child: asyncio.subprocess.Process, raw: bytes) -> bytes:
+async def _exchange(child: asyncio.subprocess.Process, raw: bytes, body: bytes) -> bytes:
+    """Send a question and its body, which is never copied: it may be large."""
     assert child.stdin is not None  # noqa: S101 (we made the pipes)
     assert child.stdout is not None  # noqa: S101 (same)
-    child.stdin.write(LENGTH.pack(len(raw)) + raw)
-    await child.stdin.drain()
+    child.stdin.write(LENGTH.pack(len(raw)) + raw + LENGTH.pack(len(body)))
+    for start in range(0, len(body), _PIECE):
+        child.stdin.write(memoryview(body)[start : start + _PIECE])
+        await child.stdin.drain()
     (length,) = LENGTH.unpack(await child.stdout.readexactly(LENGTH.size))
     return await child.stdout.readexactly(length)
 

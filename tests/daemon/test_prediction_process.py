@@ -95,9 +95,9 @@ async def test_a_process_that_dies_at_work_is_an_error_and_no_end(
     assert child is not None
     exchange = predictions._exchange
 
-    async def killed(process: asyncio.subprocess.Process, raw: bytes) -> bytes:
+    async def killed(process: asyncio.subprocess.Process, raw: bytes, body: bytes) -> bytes:
         process.kill()
-        return await exchange(process, raw)
+        return await exchange(process, raw, body)
 
     monkeypatch.setattr(predictions, "_exchange", killed)
     status, body = await asked.predict(TABLE)
@@ -142,7 +142,7 @@ async def test_the_process_knows_one_asset_and_nothing_that_connects(
     """No other machine of the plant, no address, no place of a secret."""
     sent: list[Question] = []
 
-    async def exchange(_: object, raw: bytes) -> bytes:
+    async def exchange(_: object, raw: bytes, _body: bytes) -> bytes:
         sent.append(pickle.loads(raw))  # noqa: S301 (ours)
         return bytes([2, 0]) + b"{}"
 
@@ -231,7 +231,7 @@ bodies = st.tuples(
 ) | st.tuples(csv_texts | st.binary(), st.just(value=False))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bodies)
 def test_whatever_a_client_sends_is_its_own_error_or_an_answer(
     config: Config, body: tuple[bytes, bool]
