@@ -235,6 +235,7 @@ class Parts:
             self.loop.turning.locked,
             self.clock,
         )
+        self.loop.other_cpu_s = self.served.cpu_s
         made = oip.Oip(self.served, self.metrics)
         made.audit = self.values.audit
         return made

@@ -84,6 +84,8 @@ class PipelineLoop:
         self._turned_s = clock.monotonic_s()
         self._linked_s = -math.inf
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        # Processor time of this process that is not the pipeline's: it must not slow it down.
+        self.other_cpu_s: Callable[[], float] = lambda: 0.0
 
     def wake(self) -> None:
         """Signal that values have arrived."""
@@ -98,7 +100,8 @@ class PipelineLoop:
             idle.cancel()
 
     async def _run_turns(self) -> None:
-        loop, pace = asyncio.get_running_loop(), FollowerPace()
+        loop = asyncio.get_running_loop()
+        pace = FollowerPace(lambda: time.process_time() - self.other_cpu_s())
         while True:
             async with self.turning:
                 await self.run_turn()

@@ -129,7 +129,7 @@ class Oip:
     """
 
     def __init__(self, models: ServedModels, metrics: Metrics) -> None:
-        self._models = models
+        self.models = models
         self._metrics = metrics
         self.audit: Callable[[str, str, Sequence[str]], Awaitable[None]] | None = None
 
@@ -153,19 +153,19 @@ class Oip:
         return as_json({"live": True, "ready": is_ready}, 200 if is_ready else 503)
 
     async def _is_ready(self) -> bool:
-        return bool(await self._models.names())
+        return bool(await self.models.names())
 
     # -- a model ------------------------------------------------------------------------------
 
     async def metadata(self, request: Request) -> dict[str, Any]:
         """Answer with the inputs and outputs of a model."""
         bundle = await self._bundle(request)
-        return metadata_of(bundle.manifest, await self._models.versions(bundle.name))
+        return metadata_of(bundle.manifest, await self.models.versions(bundle.name))
 
     async def model_ready(self, request: Request) -> Response:
         """Answer 200 if a request would be answered (the model is loaded then), else 503."""
         bundle = await self._bundle(request)
-        is_ready = self._models.state(bundle)[0] == READY
+        is_ready = self.models.state(bundle)[0] == READY
         return as_json({"name": bundle.name, "ready": is_ready}, 200 if is_ready else 503)
 
     async def config(self, request: Request) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Oip:
         bundle = await self._bundle(request)
         rows = [
             statistics_of(one)
-            for one in self._models.loaded()
+            for one in self.models.loaded()
             if (one.model.manifest.name, one.model.manifest.version)
             == (bundle.name, bundle.version)
         ]
@@ -185,12 +185,12 @@ class Oip:
 
     async def all_statistics(self, _: Request) -> dict[str, Any]:
         """Answer with those of all models in memory."""
-        return {"model_stats": [statistics_of(one) for one in self._models.loaded()]}
+        return {"model_stats": [statistics_of(one) for one in self.models.loaded()]}
 
     async def _bundle(self, request: Request) -> Bundle:
         parts = request.parts
         try:
-            return await self._models.bundle(parts["model"], parts.get("version"))
+            return await self.models.bundle(parts["model"], parts.get("version"))
         except ModelError as error:
             raise Refusal(503, f"the model is not ready: {error}") from error
 
@@ -198,6 +198,10 @@ class Oip:
 
     async def infer(self, request: Request) -> Response:
         """Answer with the outputs of a model."""
+        with self.models.metered():
+            return await self._infer(request)
+
+    async def _infer(self, request: Request) -> Response:
         manifest, asked, found = await self.run(request.parts, partial(_asked, request))
         body, header_bytes = write_answer(
             answer_head(manifest, asked), found, asked.wanted, manifest.classes
@@ -211,9 +215,9 @@ class Oip:
     ) -> tuple[Manifest, InferRequest, Tensors]:
         """The outputs of a model for what `read` makes of a request; Refusal says why not."""
         try:
-            queue = await self._refusing(self._models.queue(parts["model"], parts.get("version")))
+            queue = await self._refusing(self.models.queue(parts["model"], parts.get("version")))
             manifest = queue.model.manifest
-            asked = await read(signature_of(manifest))
+            asked = await read(queue.signature)
             found = await self._refusing(queue.infer(asked.feeds, asked.rows))
         except RequestError as error:
             self._count("refused")
@@ -252,14 +256,14 @@ class Oip:
         only_ready = _json_object(request.body).get("ready") is True
         rows = [
             await self._index_row(name, version)
-            for name in await self._models.names()
-            for version in await self._models.versions(name)
+            for name in await self.models.names()
+            for version in await self.models.versions(name)
         ]
         return [row for row in rows if not only_ready or row["state"] == READY]
 
     async def _index_row(self, name: str, version: str) -> dict[str, Any]:
         try:
-            state, reason = self._models.state(await self._models.bundle(name, version))
+            state, reason = self.models.state(await self.models.bundle(name, version))
         except (ModelError, NotFoundError) as error:
             state, reason = "UNAVAILABLE", str(error)
         return {"name": name, "version": version, "state": state, "reason": reason}
@@ -267,14 +271,14 @@ class Oip:
     async def load(self, request: Request) -> dict[str, Any]:
         """Load the active version of a model, or another one again."""
         _json_object(request.body)
-        await self._refusing(self._models.load(request.parts["model"]))
+        await self._refusing(self.models.load(request.parts["model"]))
         await self._record(request, "load")
         return {}
 
     async def unload(self, request: Request) -> dict[str, Any]:
         """Let a model leave memory; it is not loaded by a request until it is loaded again."""
         _json_object(request.body)
-        await self._models.unload(request.parts["model"])
+        await self.models.unload(request.parts["model"])
         await self._record(request, "unload")
         return {}
 

@@ -220,7 +220,8 @@ async def _infer(oip: Oip, message: Message) -> Message:
         head, raw = _head_of(message)
         return read_parts(head, {}, memoryview(raw), signature)
 
-    manifest, asked, found = await oip.run(request.parts, read)
+    with oip.models.metered():
+        manifest, asked, found = await oip.run(request.parts, read)
     answer = MESSAGES["ModelInferResponse"](
         model_name=manifest.name, model_version=manifest.version, id=asked.id
     )

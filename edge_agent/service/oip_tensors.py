@@ -34,6 +34,7 @@ _MAX_QUOTED: Final = 1 << 20  # bytes of a body whose numbers cannot be read apa
 _MARK: Final = secrets.token_hex(16)
 _SPACES: Final = bytes.maketrans(b"[]", b"  ")
 _KEY: Final = b'"data"'
+_DATATYPE_OF: Final = {np.dtype(name): word for name, word in DATATYPES.items()}
 _CODES: Final = {"f": "f", "i": "q"}  # of `struct`
 
 
@@ -342,7 +343,7 @@ def shown(
     """An output as it was asked for, and its datatype."""
     if wanted.classes:
         return _classified(array, wanted.classes, labels), "BYTES"
-    return array, DATATYPES[str(array.dtype)]
+    return array, _DATATYPE_OF[array.dtype]
 
 
 def _classified(array: NDArray[Any], most: int, labels: Sequence[str]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Figures of the daemon on this machine, with its own mosquitto on the loopback.
 
     scripts/bench                 # everything, about three minutes
-    scripts/bench --only fleet    # stages | models | broker | fleet | idle
+    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference
 
 stages  CPU seconds per million values of each part of the path, in one process
 models  cost of drift, explanations and a shadow, as ratios to the path without them
@@ -9,6 +9,8 @@ broker  values/s and CPU seconds per million values of the whole daemon, and the
         window's last value to its score on the bus
 fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
 idle    start-up until ready, and CPU and memory without load
+inference  the latency and CPU of the path with and without 100 requests/s of another program, in
+        turns: the medians of the ratios of neighbouring turns
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.testing import DaemonProcess
+from scripts.pipeline_bench.inference import InferenceLoad
 from scripts.pipeline_bench.load import SIGNALS, Load
 from scripts.pipeline_bench.model_costs import model_costs
 from scripts.pipeline_bench.site import broker, fleet_config, stages
@@ -124,12 +127,41 @@ def idle_section(folder: Path, seconds: float) -> None:
     print(f"| {statistics.median(starts):.2f} | {share:.2%} | {memory:.0f} |")
 
 
+def inference_section(folder: Path, seconds: float) -> None:
+    """The plant's windows while another program uses the same model, in turns."""
+    print("| requests/s | p50 ms | p99 ms | CPU s per million values | its own p50 ms |")
+    print("| --- | --- | --- | --- | --- |")
+    rows: dict[float, list[tuple[float, float, float]]] = {0.0: [], 100.0: []}
+    with broker(folder) as bus:
+        config = fleet_config(folder, bus.port, "asset", 50, hop=16, length=64, step_s=0.0)
+        config.write_text(config.read_text() + "inference: {enabled: true}\n")
+        with DaemonProcess(config) as daemon:
+            load = Load(bus.port, "asset", assets=50, rate=5000.0)
+            load.warm_up()
+            for requests in (0.0, 100.0) * _TURNS:
+                before = daemon.cpu_s()
+                with InferenceLoad(daemon.url, requests) as other:
+                    done = load.run(seconds / 3)
+                cost = (daemon.cpu_s() - before) / done.values * 1e6
+                rows[requests].append((done.latency_ms(0.5), done.latency_ms(0.99), cost))
+                p50, p99, cpu = rows[requests][-1]
+                own = f"{other.p50_ms:.2f}" if requests else "-"
+                print(f"| {requests:g} | {p50:.1f} | {p99:.1f} | {cpu:.1f} | {own} |", flush=True)
+    pairs = zip(*rows.values(), strict=True)
+    ratios = [[b / a for a, b in zip(*pair, strict=True)] for pair in pairs]
+    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+    print(f"| ratio | {medians[0]:.2f} | {medians[1]:.2f} | {medians[2]:.2f} | - |")
+
+
+_TURNS = 5
+
 SECTIONS: dict[str, Callable[[Path, float], None]] = {
     "stages": stages_section,
     "models": models_section,
     "broker": broker_section,
     "fleet": fleet_section,
     "idle": idle_section,
+    "inference": inference_section,
 }
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ async def test_the_daemon_serves_its_bundles(tmp_path: Path) -> None:
         np.testing.assert_allclose(outputs[model.manifest.outputs.score], wanted, rtol=1e-6)
         models = daemon.daemon.parts.served
         assert models is not None
+        assert daemon.daemon.parts.loop.other_cpu_s() > 0
         [queue] = models.loaded()
     with pytest.raises(Exception, match="left memory"):
         await queue.infer({"x": x}, 2)

@@ -284,3 +284,18 @@ def _watch(queue: ModelQueue, begun: list[bool], in_turn: list[bool]) -> None:
         run(jobs)
 
     queue._run = watched  # type: ignore[method-assign]
+
+
+async def test_the_processor_time_of_requests_is_known(tmp_path: Path) -> None:
+    """The pipeline leaves it out of its own load, so that requests do not make it pause."""
+    tiny_versions.mean("1", folder=tmp_path / NAME)
+    async with served(tmp_path) as here:
+        queue = await here.models.queue(NAME)
+        before_s, all_s = here.models.cpu_s(), time.process_time()
+        for _ in range(100):
+            with here.models.metered():
+                await scores(queue, 3.0)
+        used_s = here.models.cpu_s() - before_s
+        assert 0.0 < used_s <= time.process_time() - all_s
+        await here.models.unload(NAME)
+        assert here.models.cpu_s() >= before_s + used_s
