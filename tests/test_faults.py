@@ -12,10 +12,11 @@ import pytest
 
 from edge_agent.store import Store
 from scripts.rigs import ROOT
-from scripts.rigs.faults import report, runner, unprotected
+from scripts.rigs.faults import report, runner, soak, unprotected
 from scripts.rigs.faults.__main__ import select
 from scripts.rigs.faults.promises import Control, Measured, Need, Outcome, Promise, Run
 from scripts.rigs.faults.runner import BROKEN, HELD, NOT_RUN, Result, examine
+from scripts.rigs.faults.soak import Sample
 from scripts.rigs.faults.table import PROMISES
 
 if TYPE_CHECKING:
@@ -149,3 +150,41 @@ def test_the_tables_of_docs_are_current(page: str) -> None:
     text = report.page_of(page).read_text()
     mine = [one for one in PROMISES if one.page == page]
     assert report.with_table(text, mine, report.load()) == text
+
+
+def samples_of(
+    minutes: int, slope_mib_h: float, *, children_until: int = 0, per_h: int = 0
+) -> list[Sample]:
+    """One every six seconds, with a saw of 1 MiB."""
+    return [
+        Sample(
+            minute * 60.0,
+            100 + slope_mib_h * minute / 60 + n % 10 / 10 + 20 * (minute >= children_until),
+            120.0 if minute < children_until else 0.0,
+            18 + int(per_h * minute / 60),
+            8,
+            14,
+        )
+        for n, minute in enumerate(m / 10 for m in range(minutes * 10))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "holds"),
+    [
+        (samples_of(120, 0.0), True),
+        (samples_of(120, 6.0), False),
+        (samples_of(120, 0.0, children_until=60), True),
+        (samples_of(120, 6.0, children_until=60), False),
+        (samples_of(120, 0.0, per_h=6), False),
+    ],
+    ids=["steady", "memory", "a model moves into the daemon", "and grows", "descriptors"],
+)
+def test_a_soak_finds_what_grows(samples: list[Sample], *, holds: bool) -> None:
+    """A proven model moves into the daemon after an hour: a step of its memory is no growth."""
+    assert soak.verdict_of(samples, missing=0, alarms=100, share=1.0).holds == holds
+
+
+def test_a_soak_that_misses_an_alarm_is_broken() -> None:
+    samples = samples_of(120, 0.0)
+    assert not soak.verdict_of(samples, missing=1, alarms=100, share=1.0).holds

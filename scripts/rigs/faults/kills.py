@@ -16,6 +16,8 @@ LONG: Final = Plan(daemon_kills=100, broker_kills=20, pairs=40)
 QUICK: Final = Plan(daemon_kills=5, broker_kills=3, seed=5)
 CONTROL: Final = Plan(daemon_kills=10, broker_kills=16, seed=5, pairs=20)
 
+FORGETFUL: Final = Plan(daemon_kills=4, broker_kills=6, persistence=False, seed=3, pairs=10)
+
 
 class KilledDaemon(PatchedDaemon, Daemon):
     """The daemon of the crash test with a protection switched off."""
@@ -23,8 +25,17 @@ class KilledDaemon(PatchedDaemon, Daemon):
 
 def kills(run: Run) -> Measured:
     """Kill 100 times; the control neither keeps nor repeats messages."""
-    patches = [] if run.protected else ["forgotten_messages"]
     plan = (QUICK if run.quick else LONG) if run.protected else CONTROL
+    return _crash(run, plan, "forgotten_messages")
+
+
+def forgetful_broker(run: Run) -> Measured:
+    """Kill a broker without memory; the control repeats nothing to it."""
+    return _crash(run, FORGETFUL, "nothing_repeated")
+
+
+def _crash(run: Run, plan: Plan, without: str) -> Measured:
+    patches = [] if run.protected else [without]
     run.tell(f"{plan.daemon_kills} kills of the daemon, {plan.broker_kills} of the broker")
     verdict = crash(plan, run.folder, lambda config: KilledDaemon(config, patches))
     problems = "".join(f"; {problem}" for problem in verdict.problems[:2])

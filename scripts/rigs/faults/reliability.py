@@ -9,7 +9,7 @@ from typing import Final
 
 from scripts.rigs.faults.fuzz import fuzz
 from scripts.rigs.faults.http_fuzz import http_fuzz
-from scripts.rigs.faults.kills import kills
+from scripts.rigs.faults.kills import forgetful_broker, kills
 from scripts.rigs.faults.power_cut import power_cut
 from scripts.rigs.faults.promises import (
     ATHERIS,
@@ -55,8 +55,8 @@ RELIABILITY: Final = (
     Promise(
         3,
         "broken-links",
-        "lost confirmations, half-open and one-way connections and resets lose nothing and keep "
-        "the order; only what was in doubt is sent again",
+        "broken and silent connections lose nothing and keep the order; only what was in doubt is "
+        "sent again",
         tests=(
             f"{_SINK}after_a_broken_link_only_what_is_in_doubt_is_sent_again",
             f"{_SINK}all_that_was_raised_in_an_outage_arrives_after_it",
@@ -87,19 +87,20 @@ RELIABILITY: Final = (
     Promise(
         4,
         "forgetful-broker",
-        "a broker without memory gets all alarms again within 30 s",
+        "a broker without memory gets all alarms again",
         tests=(
             f"{_SINK}a_broker_that_is_killed_again_and_again_gets_every_alarm",
             f"{_SINK}a_broker_without_our_session_is_told_all_again",
             "integration/test_mqtt_return.py",
         ),
+        rig=forgetful_broker,
+        control=Control("nothing is sent again to a broker that came back"),
         needs=(MOSQUITTO,),
     ),
     Promise(
         6,
         "opcua-outages",
-        "an OPC UA server that stalls, is killed or has no session left is stale within three "
-        "keepalives, back within 15 s, and no session leaks",
+        "an OPC UA server that stalls or is killed is left, and found again",
         tests=(
             f"{_OPCUA}a_stalled_server_is_left_and_found_again",
             f"{_OPCUA}a_killed_server_is_found_again",

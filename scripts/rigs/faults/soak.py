@@ -270,13 +270,23 @@ def slope_of(samples: Sequence[Sample], cycle_s: float) -> Slope:
     return Slope(float(slope), 2 * float(error))
 
 
+def steady_part(samples: Sequence[Sample]) -> list[Sample]:
+    """The longest part with the same processes: a proven model moves into the daemon (1 h)."""
+    parts: list[list[Sample]] = []
+    for one in samples:
+        if not parts or bool(parts[-1][-1].children_mib) != bool(one.children_mib):
+            parts.append([])
+        parts[-1].append(one)
+    return max(parts, key=len)
+
+
 def verdict_of(samples: Sequence[Sample], *, missing: int, alarms: int, share: float) -> Measured:
     """Grown if the slope is certainly above the limit, or a count is higher at the end.
 
     The first third is not used: caches, the heap and the store's pages get their final size.
     """
     length_s = samples[-1].at_s
-    warm = [one for one in samples if one.at_s > length_s / 3]
+    warm = steady_part([one for one in samples if one.at_s > length_s / 3])
     slope = slope_of(warm, max(length_s / 15, SAMPLE_S))
     parts = len(warm) // 4
     grown = {}
@@ -286,7 +296,8 @@ def verdict_of(samples: Sequence[Sample], *, missing: int, alarms: int, share: f
         grown[name] = (begin, end)
     counts = ", ".join(f"{name} {begin:g} → {end:g}" for name, (begin, end) in grown.items())
     figure = (
-        f"{length_s / 60:.0f} min, {share:.1%} of the values received, {alarms - missing} of "
+        f"{length_s / 60:.0f} min (memory of {warm[0].at_s / 60:.0f} to "
+        f"{warm[-1].at_s / 60:.0f}), {share:.1%} of the values received, {alarms - missing} of "
         f"{alarms} alarms heard, {warm[0].rss_mib:.1f} → {warm[-1].rss_mib:.1f} MiB: "
         f"{slope.mib_h:+.1f} ± {slope.doubt:.1f} MiB/h, {counts}"
     )

@@ -58,6 +58,11 @@ def forgotten_messages() -> None:
     republish.recent_events = lambda store, lost: []  # noqa: ARG005 (as the original is called)
 
 
+def nothing_repeated() -> None:
+    """A broker that may have lost messages is sent none of them again."""
+    republish.enqueue = lambda store, lost, messages, now_us: (0, [])  # noqa: ARG005
+
+
 def closing_in_outages() -> None:
     """The gateway's clock closes rows although their source is disconnected."""
     EventTime.set_away = lambda self, is_away, monotonic_s: None  # type: ignore[method-assign]  # noqa: ARG005
