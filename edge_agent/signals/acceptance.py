@@ -148,7 +148,9 @@ class EventTime(Table):
         now_us, before = self.now_us(monotonic_s), self._is_away.copy()
         begun, ended = is_away & ~before, before & ~is_away
         self.away_us[begun] = now_us[begun]
-        self.back_us[before] = now_us[before]  # also of one source while another is still away
+        self.back_us[before] = np.maximum(self.back_us, now_us)[
+            before
+        ]  # also of one source while another is still away
         self._returns_s[ended] = monotonic_s + _RETURN_S
         self._is_away[:] = is_away
 
@@ -160,7 +162,7 @@ class EventTime(Table):
         kept = (now_us[asset] - time_us > _KEPT_US) | self._is_away[asset]
         if kept.any():
             back = asset[kept]
-            self.back_us[back] = now_us[back]
+            self.back_us[back] = np.maximum(self.back_us[back], now_us[back])
 
     def _reset_clocks(
         self,

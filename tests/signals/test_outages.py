@@ -228,9 +228,8 @@ class Plant(Live):
             elif waiting:
                 for step in range(4):  # time passes before it arrives, in two parts
                     self.turn(second + step / 10)
-                half = len(waiting) // 2
-                self.turn(second + 0.4, Columns.concat(waiting[:half]))
-                self.turn(second + 0.5, Columns.concat([*waiting[half:], now]))
+                self.turn(second + 0.4, Columns.concat(waiting[:4]))
+                self.turn(second + 0.5, Columns.concat([*waiting[4:], now]))
                 waiting, now = [], NOTHING
             self.turn(second + 0.6, now)
             self.turn(second + 0.9)
