@@ -28,6 +28,8 @@ _COMPARED: Final = 3
 _SHORTEST: Final = 12  # characters; a third of that in Chinese and Japanese
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])|\n\s*\n")  # noqa: RUF001
 _DEFAULT: Final = 0.6
+# A long manual says many things twice: what is then called a wrong answer is often a right one.
+_HIGHEST: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def calibrate(retriever: Retriever, document: Document) -> Calibration | None:
         others = [one for one in mine if one.passage.section != home.section][:_COMPARED]
         wrong.append(max((one.score for one in others), default=0.0))
         near.append(max((one.near for one in others), default=0.0))
-    threshold = float(np.quantile(wrong, 1 - WRONG_ANSWERS))
+    threshold = min(_HIGHEST, float(np.quantile(wrong, 1 - WRONG_ANSWERS)))
     return Calibration(
         round(threshold, 4),
         round(float(np.quantile(near, 1 - WRONG_FOREIGN)), 4),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.language.words import TRIGRAM, codes, terms, trigrams, units
+from edge_agent.language.words import FIRST_DENSE, TRIGRAM, codes, terms, trigrams, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,10 +64,8 @@ class Retriever:
         self._parts: NDArray[np.int64] = np.zeros(0, np.int64)  # of each vector's passage
         self._vectors: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._count = 0
-        for table in ("trigram", "term"):
-            index.db.execute(
-                f"CREATE VIRTUAL TABLE temp.{table}_row USING fts5vocab(main, {table}, row)"
-            )
+        query = "CREATE VIRTUAL TABLE IF NOT EXISTS temp.term_row USING fts5vocab(main, term, row)"
+        index.db.execute(query)
 
     def refresh(self) -> bool:
         """Load what has changed since the last call; True if anything has."""
@@ -125,13 +123,20 @@ class Retriever:
         """How much each piece of a question tells: rare ones the most, unknown ones above all."""
         found: dict[str, float] = {}
         for unit in units(question)[:_MAX_TERMS]:
-            table = "trigram" if len(unit) == TRIGRAM else "term"
-            query = f"SELECT doc FROM temp.{table}_row WHERE term = ?"  # noqa: S608 (of two)
-            row = self.index.db.execute(query, (unit,)).fetchone()
-            count = 0 if row is None else int(row[0])
+            count = self._count_of(unit)
             rarity = math.log((self._count + 1) / (min(count, self._count) + 0.5))
             found[unit] = max(rarity, 0.1) ** _RARITY
         return found
+
+    def _count_of(self, unit: str) -> int:
+        """How many parts have a piece: inside of words if it is long enough to be searched so."""
+        if len(unit) < TRIGRAM or unit[0] >= FIRST_DENSE:
+            query = "SELECT doc FROM temp.term_row WHERE term = ?"
+            row = self.index.db.execute(query, (unit,)).fetchone()
+            return 0 if row is None else int(row[0])
+        query = "SELECT COUNT(*) FROM trigram WHERE trigram MATCH ?"
+        quoted = '"' + unit.replace('"', '""') + '"'
+        return int(self.index.db.execute(query, (quoted,)).fetchone()[0])
 
     def _candidates(
         self, parts: Sequence[int], weights: Mapping[str, float], near: Mapping[int, float]

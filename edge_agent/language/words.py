@@ -82,7 +82,10 @@ _GERMAN_STOPS: Final = (
     "tun mache machen"
 )
 _STOP_WORDS: Final = frozenset([*_ENGLISH_STOPS.split(), *_GERMAN_STOPS.split()])
-TRIGRAM: Final = 3  # letters: of words that are bent or composed most pieces remain the same
+TRIGRAM: Final = 3  # letters
+FIRST_DENSE: Final = "\u3041"  # of the signs of Chinese and Japanese
+_STEM: Final = 5
+_COMPOSED: Final = 9
 _DENSE_STOPS: Final = re.compile(
     "什么|怎么|怎样|如何|多少|多久|多|几|哪些|哪个|哪里|为什么|是否|可以|应该|需要|请问|吗|呢|的|了|是|有|在|和|与|"
     "どのように|どうすれば|どうやって|どのくらい|どれくらい|いつ|どこ|なに|何|なぜ|どの|どれ|"
@@ -127,12 +130,17 @@ def trigrams(text: str) -> list[str]:
 
 
 def units(text: str) -> list[str]:
-    """The different pieces of a question by which its coverage is measured: see `coverage`."""
+    """The different pieces of a question by which its coverage is measured: see `coverage`.
+
+    Of a word its first letters, which stay when it is bent, and of a long one its last too, which
+    may be a word of its own; a piece also counts inside of another word.
+    """
     found: dict[str, None] = {}
     for one in terms(text, question=True):
-        is_word = _LATIN.match(one) is not None and len(one) > TRIGRAM
-        pieces = [one[i : i + TRIGRAM] for i in range(len(one) - TRIGRAM + 1)] if is_word else [one]
-        found |= dict.fromkeys(pieces)
+        is_word = _LATIN.match(one) is not None
+        found[one[:_STEM] if is_word else one] = None
+        if is_word and len(one) >= _COMPOSED:
+            found[one[-_STEM:]] = None
     return list(found)
 
 
