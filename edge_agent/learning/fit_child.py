@@ -27,6 +27,7 @@ from edge_agent.models import (
     ModelRepository,
     child_command,
     child_environment,
+    limit_memory,
     load_manifest,
 )
 from edge_agent.ops.owner import become_owner_of, scratch_for
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     Times = Mapping[str, NDArray[np.int64]]
 
 TIMEOUT_S: Final = 900.0
+LEAST_BYTES: Final = 896 << 20  # a day of 60 signals at 1 Hz takes 660 MiB
 _REFUSED: Final = 3
 _NICER: Final = 10
 _RECIPE: Final = "recipe"
@@ -170,13 +172,40 @@ def _write(learned: LearnedBundle, folder: Path) -> None:
     learned.write(folder)
 
 
+def memory_limit() -> int:
+    """Bytes that learning may take: half of what is free here, so that the daemon keeps its part.
+
+    Free is what the control group (a service, a container) or else the machine has left.
+    """
+    free = _left(Path("/proc/meminfo"), "MemAvailable:") << 10
+    group = Path("/sys/fs/cgroup") / _text("/proc/self/cgroup").rpartition("::")[2].strip("/\n")
+    used = _text(group / "memory.current")
+    for name in ("memory.max", "memory.high"):
+        if (most := _text(group / name).strip()).isdigit() and used.strip().isdigit():
+            free = min(free, int(most) - int(used))
+    return max(LEAST_BYTES, free // 2)
+
+
+def _left(file: Path, key: str) -> int:
+    words = _text(file).partition(key)[2].split()
+    return int(words[0]) if words else 0
+
+
+def _text(file: Path | str) -> str:
+    with suppress(OSError):
+        return Path(file).read_text("utf-8")
+    return ""
+
+
 def main() -> int:
     """Learn by the recipe in the first file, write the bundle, print the refusals as JSON."""
     with suppress(OSError):  # our systemd unit forbids it
         os.nice(_NICER)
+    most = memory_limit()
+    limit_memory(most)
     given, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    rows, recipe, now_us, times_us = _load(given)
     try:
+        rows, recipe, now_us, times_us = _load(given)
         if isinstance(recipe, WaveRecipe):
             learned = learn_waves(rows, recipe, now_us=now_us)
         else:
@@ -184,6 +213,10 @@ def main() -> int:
         _write(learned, folder)
     except EdgeAgentError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+        return _REFUSED
+    except MemoryError:
+        text = f"learning needs more than {most >> 20} MiB of memory"
+        print(f"{text}: fewer assets, a shorter `duration` or more memory", file=sys.stderr)  # noqa: T201
         return _REFUSED
     print(json.dumps(learned.refused))  # noqa: T201
     return 0

@@ -69,6 +69,7 @@ from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadR
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
 from edge_agent.models.runtime.graph_session import signature_of
 from edge_agent.models.runtime.isolation import Isolation, ServiceIsolation, StoppedError
+from edge_agent.models.runtime.launcher_child import limit_memory
 from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
 from edge_agent.models.runtime.reference import Reference
@@ -157,6 +158,7 @@ __all__ = [
     "learned_prefix",
     "learned_us",
     "learned_version",
+    "limit_memory",
     "load_manifest",
     "local_hours",
     "local_zone",

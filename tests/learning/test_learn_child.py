@@ -15,6 +15,7 @@ from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.config.schema import Resample
 from edge_agent.errors import ModelError
+from edge_agent.learning import fit_child
 from edge_agent.learning.fit import Recipe, learn
 from edge_agent.learning.fit_child import TIMEOUT_S, run_recipe
 from edge_agent.models.bundle.bundle import verify_bundle
@@ -129,3 +130,51 @@ def test_rows_survive_the_way_to_the_child(tmp_path: Path) -> None:
     assert (told, now_us, list(found)) == (wanted, 7, list(rows))
     assert np.array_equal(found["../a b"], rows["../a b"], equal_nan=True)
     assert {name: each.dtype.name for name, each in found_times.items()} == {"ü": "int64"}
+
+
+LIMITED = """
+import sys
+from edge_agent.learning import fit_child
+fit_child.memory_limit = lambda: int(sys.argv.pop(1))
+sys.exit(fit_child.main())
+"""
+
+
+@pytest.mark.parametrize(("mib", "code"), [(1, 3), (896, 0)])
+def test_learning_that_needs_too_much_memory_is_refused(
+    tmp_path: Path, mib: int, code: int
+) -> None:
+    """A runaway ends itself, and not the daemon beside it; what a gateway learns is below."""
+    from edge_agent.learning.fit_child import _save  # noqa: PLC0415
+
+    rows = {f"P-{number}": healthy(number, 20_000) for number in range(4)}
+    _save(tmp_path / "in.npz", rows, recipe(inputs=INPUTS, length=16), NOW_US, {})
+    words = [str(mib << 20), str(tmp_path / "in.npz"), str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words],
+        env={"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert ("needs more than 1 MiB of memory" in done.stderr) == (code == 3)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "high", "expected_mib"),
+    [("max", "max", 4000), (1 << 30, "max", 896), (4 << 30, 3 << 30, 1436), ("", "", 4000)],
+)
+def test_learning_takes_half_of_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, maximum: object, high: object, expected_mib: int
+) -> None:
+    """Of the service's group or of the machine; never less than a day of 60 signals needs."""
+    texts = {
+        "meminfo": f"MemTotal: 1 kB\nMemAvailable: {8000 << 10} kB\n",
+        "cgroup": "0::/system.slice/edge-agent.service\n",
+        "memory.current": f"{200 << 20}\n" if maximum else "",
+        "memory.max": f"{maximum}\n",
+        "memory.high": f"{high}\n",
+    }
+    monkeypatch.setattr(fit_child, "_text", lambda file: texts[Path(file).name])
+    assert fit_child.memory_limit() >> 20 == expected_mib
