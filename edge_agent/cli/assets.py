@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import aligned, login
 from edge_agent.cli.api_client import add_url, daemon_url, not_ours, query_rows, request, shown
+from edge_agent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from edge_agent.cli.api_client import Row
 
@@ -21,6 +23,8 @@ HELP = (
     "discovered asset that is gone."
 )
 EXAMPLE = "edge-agent assets healthy P-101 --by anna --comment 'new impeller'"
+
+_PATTERN: Final = frozenset("*?[")
 
 _COLUMNS: Final[dict[str, Callable[[Row], object]]] = {
     "STATE": lambda row: row["state"],
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     text = "forget discovered assets: their alarms, windows and state are deleted"
     forget = actions.add_parser("forget", help=text, description=text)
-    forget.add_argument("asset", metavar="ASSET", nargs="+")
+    forget.add_argument("asset", metavar="ASSET", nargs="+", help="or a pattern: 'junk-*'")
     text = (
         "what these assets do now is healthy: their learned baselines are centred on it at once, "
         "and their alarms clear by their own rules. A fault that is present now is not found "
@@ -79,8 +83,26 @@ def _list(args: argparse.Namespace) -> Iterable[str]:
 
 
 def _forget(args: argparse.Namespace) -> Iterable[str]:
-    for answer in _commanded(args, "forget"):
-        yield f"{shown(answer['asset'])}: forgotten; its next message creates it again"
+    listed = [name for name in args.asset if not set(name) & _PATTERN]
+    patterns = [name for name in args.asset if set(name) & _PATTERN]
+    matching = _matching(args.url, patterns) if patterns else []
+    for asset in (*listed, *matching):
+        try:
+            answer = _command(args, asset, "forget")
+        except EdgeAgentError as error:
+            if asset in listed:
+                raise
+            yield f"{shown(asset)}: kept: {error.message}"  # of the config, for example
+        else:
+            yield f"{shown(answer['asset'])}: forgotten; its next message creates it again"
+
+
+def _matching(url: str, patterns: Sequence[str]) -> list[str]:
+    known = [str(row["id"]) for row in query_rows(url, "/api/assets", {})]
+    found = [one for one in known if any(fnmatchcase(one, pattern) for pattern in patterns)]
+    if not found:
+        raise UsageError(f"the daemon has no asset {' '.join(patterns)!r}", where=url)
+    return sorted(found)
 
 
 def _healthy(args: argparse.Namespace) -> Iterable[str]:
@@ -91,9 +113,14 @@ def _healthy(args: argparse.Namespace) -> Iterable[str]:
 
 def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:
     """The answers to a command, asset by asset."""
-    body: dict[str, Any] = {"by": args.by or login(), "comment": args.comment}
     for asset in args.asset:
-        yield request(args.url, f"/api/assets/{quote(asset, safe='')}/{kind}", body)
+        yield _command(args, asset, kind)
+
+
+def _command(args: argparse.Namespace, asset: str, kind: str) -> Row:
+    body: dict[str, Any] = {"by": args.by or login(), "comment": args.comment}
+    answer: Row = request(args.url, f"/api/assets/{quote(asset, safe='')}/{kind}", body)
+    return answer
 
 
 _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
