@@ -41,8 +41,8 @@ def test_verify_is_clean() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_exposure_is_at_most_1_5() -> None:
-    done = analyze("security", "--offline=true", "--threshold=15")
+def test_exposure_is_at_most_1_2() -> None:
+    done = analyze("security", "--offline=true", "--threshold=12")
     assert done.returncode == 0, done.stdout
     assert "Overall exposure level" in done.stdout
 
