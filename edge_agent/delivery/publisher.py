@@ -264,14 +264,15 @@ class Publisher:
 
     async def save_memory(self, plant: Plant) -> None:
         """Store the data of the plant that a restart needs, if its assets have changed."""
-        if len(plant.assets) == self.saved_assets:
+        assets = len(plant.assets)  # before the store works: others may be discovered meanwhile
+        if assets == self.saved_assets:
             return
         try:
             await self.store.run(Store.save_value, _MEMORY, Memory.of(plant).dump())
         except StoreError as error:
             self.health.set_trouble(str(error))
             return
-        self.saved_assets = len(plant.assets)
+        self.saved_assets = assets
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
         """Clear alarms whose asset is no longer in the config."""

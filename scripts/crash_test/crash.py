@@ -33,7 +33,7 @@ PERSISTENCE = {True: "persistence true\nautosave_interval 1", False: "persistenc
 CONFIG = """
 gateway: {{id: crash, enterprise: acme, site: north, area: water, line: line-1}}
 models_dir: models
-store: {{path: store.db}}
+store: {{path: store.db, max_bytes: 1GiB}}
 http: {{port: {http}}}
 log: {{level: info}}
 tuning: {{drain_deadline: 5s}}

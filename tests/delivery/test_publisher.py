@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from sink_support import Subscriber
 from support import until
 
 from edge_agent.alarms import AlarmMessages
+from edge_agent.delivery.memory import Memory
 from edge_agent.store import FileError
 from edge_agent.store.store import Store
 
@@ -137,3 +139,34 @@ async def test_a_transition_that_cannot_be_written_holds_up_no_other(
     assert [one.message for one in caplog.records if one.levelname == "ERROR"] == [
         "transition lost"
     ]
+
+
+class SimpleMemory:
+    def __init__(self, plant: Any) -> None:
+        self._assets = len(plant.assets)
+
+    def dump(self) -> bytes:
+        return b"assets %d" % self._assets
+
+
+async def test_an_asset_that_is_discovered_during_a_save_is_saved_next(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a restart would forget the machine, and clear its alarms as those of a removed one."""
+    plant: Any = SimpleNamespace(assets=["P-1"])
+    saved: list[bytes] = []
+
+    def save(_store: Store, _key: str, value: bytes) -> None:
+        if value.startswith(b"assets"):
+            saved.append(value)
+            plant.assets = ["P-1", "P-2"]
+
+    async with Site(tmp_path, broker.url).daemon() as running:
+        publisher = running.daemon.parts.publisher
+        monkeypatch.setattr(Store, "save_value", save)
+        monkeypatch.setattr(Memory, "of", SimpleMemory)
+        publisher.saved_assets = -1
+        await publisher.save_memory(plant)
+        await publisher.save_memory(plant)
+        await publisher.save_memory(plant)
+    assert saved == [b"assets 1", b"assets 2"]

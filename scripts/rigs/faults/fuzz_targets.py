@@ -35,7 +35,7 @@ from edge_agent.sources.mqtt.payload_spec import Format, Payload, Target, Wanted
 from edge_agent.sources.mqtt.readings import Readings
 from edge_agent.sources.mqtt.sparkplug_wire import metrics_of, parse_payload, read_value
 from edge_agent.sources.opcua.decode import decode_publish_response
-from edge_agent.values import BAD
+from edge_agent.values import BAD, RETAINED
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def payload(data: bytes) -> None:
     out = Readings(_ARRIVAL_US)
     decode(data[2:], out, target, spec, retained=bool(data[0] & 64))
     for value, status in zip(out.value, out.status, strict=True):
-        if not (math.isfinite(value) or status >= BAD):
+        if not (math.isfinite(value) or status >= BAD or status == RETAINED):
             raise AssertionError(f"{value} counts as good")
     if not all(np.isfinite(one.samples).all() or one.status >= BAD for one in out.blocks):
         raise AssertionError("samples that are no numbers count as good")
