@@ -26,8 +26,8 @@ import yaml
 
 from edge_agent.language.calibration import calibrate
 from edge_agent.language.documents import Block, paged, read_file
-from edge_agent.language.encoders import open_encoder
-from edge_agent.language.index import Document, Index, embedded_text
+from edge_agent.language.encoders import embedded_text, open_encoder
+from edge_agent.language.index import Document, Index
 from edge_agent.language.quotes import Quoter
 from edge_agent.language.retrieval import Retriever
 

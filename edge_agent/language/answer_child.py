@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.language.documents import Page
-from edge_agent.language.encoders import Encoder, open_encoder
-from edge_agent.language.index import Document, Index, embedded_text
+from edge_agent.language.encoders import Encoder, embedded_text, open_encoder
+from edge_agent.language.index import Document, Index
 from edge_agent.language.limits import limit_memory
 from edge_agent.language.quotes import Quoter, overview
 from edge_agent.language.retrieval import Retriever

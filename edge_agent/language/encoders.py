@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.language.index import Stored
+
     Vectors = NDArray[np.float32]
 
 AUTO: Final = "auto"
@@ -59,6 +61,11 @@ def open_encoder(kind: str, model: str = "", key: str = "") -> Encoder | None:
     if find_spec(_PACKAGES[kind]) is None:
         raise ValueError(f"manuals.encoder: {kind} is not installed: {_INSTALL[kind]}")
     return _UniversalSentenceEncoder() if kind == "use" else _E5()
+
+
+def embedded_text(one: Stored) -> str:
+    """What an encoder gets of a passage: its headings and its text."""
+    return f"{one.path}\n{one.text}" if one.path else one.text
 
 
 class _UniversalSentenceEncoder:

@@ -186,8 +186,8 @@ class Index:
             for page in pages:
                 row = (document.id, page.number, page_hash(page.text), page.text)
                 self.db.execute("INSERT INTO pages VALUES (?, ?, ?, ?)", row)
-            for part in _parts(passages):
-                self._add_part(document.id, part)
+            for _, part in groupby(passages, key=lambda one: one.part):
+                self._add_part(document.id, list(part))
             self._settle_languages(document)
             self.touch()
             self.db.execute("COMMIT")
@@ -315,16 +315,6 @@ class Index:
         )
 
 
-def _parts(passages: Sequence[Passage]) -> list[list[Passage]]:
-    """The passages by part."""
-    return [list(part) for _, part in groupby(passages, key=lambda one: one.part)]
-
-
 def page_hash(text: str) -> str:
     """The SHA-256 of the text of a page."""
     return sha256(text.encode()).hexdigest()
-
-
-def embedded_text(one: Stored) -> str:
-    """What an encoder gets of a passage: its headings and its text."""
-    return f"{one.path}\n{one.text}" if one.path else one.text

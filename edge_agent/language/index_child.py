@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.language.calibration import calibrate
 from edge_agent.language.documents import HTML, MARKDOWN, TEXT, Heading, Page
-from edge_agent.language.encoders import open_encoder
-from edge_agent.language.index import Document, Index, embedded_text
+from edge_agent.language.encoders import embedded_text, open_encoder
+from edge_agent.language.index import Document, Index
 from edge_agent.language.limits import limit_memory
 from edge_agent.language.pdf import MISSING
 from edge_agent.language.retrieval import Retriever
