@@ -212,7 +212,9 @@ def text_of(node: Node) -> str:
 
 
 def _blank(kind: Any) -> Any:
-    """A placeholder for a wrong value: an empty struct if others read its fields, or None."""
+    """A placeholder for a wrong value: an empty struct, map or list if others read it, or None."""
+    if (outer := get_origin(kind)) in {dict, tuple, list}:
+        return outer()
     if not (isinstance(kind, type) and is_dataclass(kind)) or hasattr(kind, "__post_init__"):
         return None
     return kind(

@@ -328,3 +328,18 @@ def test_one_mistake_is_one_problem(tmp_path: Path, capsys: pytest.CaptureFixtur
         lines = check(file, capsys)
         unknown = [line for line in lines if "unknown key" not in line]
         assert len(unknown) <= 1, lines
+
+
+@pytest.mark.parametrize("wrong", ["3", "[a]", "text"])
+def test_a_wrong_value_within_a_map_is_a_problem_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    """A map of maps: the wrong one is read by the checks that follow, and must not end them."""
+    file = tmp_path / "broken.yaml"
+    file.write_text(
+        "sources: {p: {type: mqtt, url: 'mqtt://127.0.0.1', subscribe: [{topic: 'a/{signal}'}]}}\n"
+        "templates: {t: {signals: {x: {}}}}\n"
+        f"assets: {{A: {{template: t, limits: {{x: {wrong}}}}}}}\n"
+    )
+    (line,) = [one for one in check(file, capsys) if "limits" in one]
+    assert "takes a map of keys" in line
