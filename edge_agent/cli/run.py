@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
+import resource
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ _MAIN: Final = threading.main_thread()
 _ONLY_US: Final = 0o077
 _ROOT: Final = 0
 _KEEPS_ROOT: Final = "its owner may not run this program, so it runs as root"
+_SET_DUMPABLE: Final = 4  # PR_SET_DUMPABLE of prctl(2)
 _LINGER_TURNS: Final = 50
 _LINGER_TURN_S: Final = 0.02
 
@@ -48,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if os.geteuid() == _ROOT:
         user = _become_owner(load_config(args.config, files=False))
     config = load_config(args.config)
+    forbid_core_dumps()
     logs.setup(config.log.level, json=config.log.json)
     if user:
         log.warning("root acts as the owner of the store's folder", extra={"user": user})
@@ -55,6 +59,16 @@ def run(args: argparse.Namespace) -> int:
         log.warning("config", extra={"warning": warning})
     asyncio.run(_run(Daemon, config, args.config))
     return 0
+
+
+def forbid_core_dumps() -> None:
+    """Make no core dump of this process, and let only root read its memory and environment.
+
+    Passwords are in both. The limit alone is not enough: the kernel ignores it if it pipes cores
+    to a program. A change of the user resets the flag, so call this after it.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _become_owner(config: Config) -> str:

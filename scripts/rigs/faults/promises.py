@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.testing import find_mosquitto
@@ -13,7 +14,6 @@ from scripts.rigs import find_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,17 @@ NSPAWN: Final = Need(
     "systemd-nspawn",
     lambda: shutil.which("systemd-nspawn") is not None,
     "apt-get install systemd-container",
+)
+STRACE: Final = Need("strace", lambda: shutil.which("strace") is not None, "apt-get install strace")
+NAMESPACES: Final = Need(
+    "unshare and ip",
+    lambda: all(shutil.which(one, path=SBIN) for one in ("unshare", "ip")),
+    "apt-get install util-linux iproute2",
+)
+CORE_FILES: Final = Need(
+    "a core pattern that names a file of the folder",
+    lambda: Path("/proc/sys/kernel/core_pattern").read_text()[:1] not in {"|", "/", "\n"},
+    "sysctl kernel.core_pattern=core",
 )
 USER_MODE_LINUX: Final = Need(
     "linux.uml", lambda: shutil.which("linux.uml") is not None, "apt-get install user-mode-linux"

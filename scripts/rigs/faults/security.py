@@ -8,10 +8,31 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.rigs.faults import systemd_boot
+from scripts.rigs.faults.canary import canaries
+from scripts.rigs.faults.egress import egress
 from scripts.rigs.faults.http_load import http_load
-from scripts.rigs.faults.promises import MOSQUITTO, NSPAWN, ROOT_USER, Control, Promise
+from scripts.rigs.faults.promises import (
+    CORE_FILES,
+    MOSQUITTO,
+    NAMESPACES,
+    NODE_OPCUA,
+    NSPAWN,
+    ROOT_USER,
+    STRACE,
+    Control,
+    Promise,
+)
 
 _LATER: Final = "no rig yet"
+_OPCUA: Final = "integration/test_opcua_source.py::test_"
+_TLS: Final = "integration/test_mqtt_sink.py::test_tls_that_does_not_fit_is_refused_with_a_reason"
+_WRONG_SERVERS: Final = (
+    f"{_TLS}[unknown authority]",
+    f"{_TLS}[another name]",
+    f"{_OPCUA}a_server_that_nobody_vouches_for_is_refused",
+    f"{_OPCUA}another_certificate_than_the_pinned_one_is_refused",
+    f"{_OPCUA}a_password_never_goes_over_an_open_channel",
+)
 
 SECURITY: Final = (
     Promise(
@@ -26,17 +47,35 @@ SECURITY: Final = (
     ),
     Promise(
         12,
-        "no-egress",
+        "egress",
         "no byte goes but to configured endpoints",
+        rig=egress,
+        control=Control("processes of models that call home"),
+        needs=(MOSQUITTO, ROOT_USER, STRACE, NAMESPACES),
         page="security",
-        unmeasured=_LATER,
     ),
     Promise(
         13,
         "no-downgrade",
         "no downgrade of TLS or OPC UA, and no credential to the wrong server",
+        tests=(
+            *_WRONG_SERVERS,
+            "integration/test_mqtt_source.py::test_tls_that_fails_is_explained",
+            f"{_OPCUA}a_policy_that_is_not_offered_is_explained",
+            "sources/test_opcua_trust.py",
+            "sources/test_opcua_config.py",
+            "sinks/test_sink_config.py",
+            "cli/test_alarms_cli.py::test_a_redirect_does_not_carry_the_token_away",
+            "cli/test_alarms_cli.py::test_a_token_is_not_given_to_a_program_of_another_user",
+            "client/test_transports.py::test_a_strange_certificate_is_refused_before_the_key_is_sent",
+        ),
+        control=Control(
+            "any certificate is accepted, and a password goes over any channel",
+            failing=_WRONG_SERVERS,
+            without="any_server",
+        ),
+        needs=(MOSQUITTO, NODE_OPCUA),
         page="security",
-        unmeasured=_LATER,
     ),
     Promise(
         14,
@@ -79,10 +118,13 @@ SECURITY: Final = (
     ),
     Promise(
         19,
-        "secrets",
+        "canary",
         "a secret is in no log, page, store or core dump",
+        tests=("cli/test_run_cli.py",),
+        rig=canaries,
+        control=Control("secrets are logged, and core dumps are allowed"),
+        needs=(MOSQUITTO, ROOT_USER, CORE_FILES),
         page="security",
-        unmeasured=_LATER,
     ),
     Promise(
         20,
