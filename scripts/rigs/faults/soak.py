@@ -144,7 +144,8 @@ def soak(run: Run) -> Measured:
     seconds = run.seconds or (QUICK_S if run.quick else LONG_S)
     if not run.protected:
         seconds = min(seconds, CONTROL_S)
-    patches = ["count_tasks", *([] if run.protected else ["leaking"])]
+    # core_dumps: else only root may count its descriptors.
+    patches = ["count_tasks", "core_dumps", *([] if run.protected else ["leaking"])]
     with ExitStack() as stack:
         site = _start(run.folder, patches, stack)
         samples, missing, alarms = _watch(site, seconds, run)
