@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEPTH: Final = 50  # of each list
 _RRF: Final = 60.0  # Cormack, Clarke, Buettcher 2009
 _MAX_TERMS: Final = 200
-# Chosen on tests/language/questions.yaml; held out: the German questions (docs/language.md).
+# Chosen on tests/language/questions.yaml, so the figures of docs/language.md are optimistic.
 NEAR_WEIGHT: Final = 0.75
 _NEAR_IN_ORDER: Final = 2.0
 _RARITY: Final = 1.5
