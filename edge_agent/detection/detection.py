@@ -55,6 +55,7 @@ class Detection(Table):
         self._live = live
         self._bindings = signals.bindings
         self._conditions = self._bindings.conditions
+        self._alarms = alarms
         self.limits = LimitAlarms(self._bindings, alarms)
         self.stops = Stops(self._bindings, deployments)
         self._sensors = SensorAlarms(plant, signals.watch, live=live)
@@ -96,8 +97,10 @@ class Detection(Table):
     def follow_alarms(self, watched: Collection[str], now_us: int) -> None:
         """Follow alarms from the store; watched: those not normal, which clear unless reported."""
         for signal in self._plant.signals:
-            if quality_alarm_id(signal) in watched:
-                self._sensors.follow_alarm(signal.index, now_us)
+            if (alarm_id := quality_alarm_id(signal)) in watched:
+                alarm = self._alarms.get(alarm_id)
+                key = alarm.detail.message_key if alarm and alarm.detail else ""
+                self._sensors.follow_alarm(signal.index, now_us, key)
         for asset in self._plant.assets.values():
             if silent_alarm_id(asset.id) in watched:
                 self._sensors.follow_asset_alarm(asset, now_us)

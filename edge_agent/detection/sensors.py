@@ -11,7 +11,7 @@ from edge_agent.detection.silence import Silence
 from edge_agent.messages import Contributor, Detail, Observation
 from edge_agent.signals import Problem
 from edge_agent.status_codes import LOST, NO_MEASUREMENT, Severity, name_of
-from edge_agent.values import BAD_NO_COMMUNICATION, SEVERITY_SHIFT
+from edge_agent.values import BAD_NO_COMMUNICATION, RETAINED, SEVERITY_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -55,6 +55,7 @@ class SensorAlarms:
         self._last: dict[int, Episode] = {}
         self._due_us: dict[int, int] = {}
         self._returning: dict[int, int] = {}  # signal -> the time after which it counts as silent
+        self._were_stuck: set[int] = set()
         self._asset_due_us: dict[PlantAsset, int] = {}
         self._asset_returning: set[PlantAsset] = set()
         self._refused: set[int] = set()  # the address is wrong: a fault of the config (daemon)
@@ -85,10 +86,15 @@ class SensorAlarms:
             now_us = int(event_us[signal.asset.index])
             if index in self._returning:  # the source's clock may be far behind the gateway's
                 latest_us = now_us + self._returning[index]
+                if index not in self._were_stuck and self._is_well(index):
+                    latest_us = int(self._watch.time_us[index])
                 self._due_us[index] = min(self._due_us[index], latest_us)
             yield from self._elapsed(signal, now_us)
         for asset in list(self._asset_due_us):
-            yield from self._asset_elapsed(asset, int(event_us[asset.index]))
+            now_us = int(event_us[asset.index])
+            if asset in self._asset_returning and self._speaks(asset):
+                self._asset_due_us[asset] = min(self._asset_due_us[asset], now_us)
+            yield from self._asset_elapsed(asset, now_us)
         self.is_waiting = bool(self._due_us or self._asset_due_us or self.silence.assets())
 
     def hold_sources(self, sources: Collection[str], now_us: Callable[[PlantAsset], int]) -> None:
@@ -96,8 +102,13 @@ class SensorAlarms:
         self.silence.hold_sources(sources, now_us)
         self.is_waiting = True
 
-    def follow_alarm(self, signal: int, now_us: int) -> None:
-        """Follow a signal's alarm from the store: it clears unless reported again."""
+    def follow_alarm(self, signal: int, now_us: int, message_key: str) -> None:
+        """Follow a signal's alarm from the store: it clears unless reported again.
+
+        With its first good value; that a stuck one has moved takes longer to see.
+        """
+        if message_key == MESSAGE_KEYS[Problem.STUCK]:
+            self._were_stuck.add(signal)
         stale_us = self._watch.problem_after_us(signal)["stale"]
         off_us = self._delay_us(signal, on=False)
         wait_us = off_us if stale_us >= ENDLESS else stale_us + US_PER_S
@@ -185,6 +196,14 @@ class SensorAlarms:
 
     def _is_seen(self, signal: int) -> bool:
         return not self._watch.unseen()[signal]
+
+    def _speaks(self, asset: PlantAsset) -> bool:
+        return any(self._is_well(signal.index) for signal in asset.signals.values())
+
+    def _is_well(self, signal: int) -> bool:
+        """True if a signal has a value that was not retained, and no problem."""
+        known = self._is_seen(signal) and int(self._watch.status[signal]) != RETAINED
+        return known and not self._problems.get(signal)
 
     def _asset_elapsed(self, asset: PlantAsset, now_us: int) -> Iterator[Observation]:
         due_us = self._asset_due_us[asset]
