@@ -96,7 +96,8 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
     args = {**promise_args(deployment), **_provisional(manifest), **moved}
     if outside:
         key, args = f"{key}_{UNCERTAIN}", {"outside": ", ".join(outside[:_NAMED])}
-    if scored.is_late(i):  # instead of the promise: a text has room for one of them
+    is_late = scored.batch.late is not None and bool(scored.batch.late[i])
+    if is_late:  # instead of the promise: a text has room for one of them
         args = {one: said for one, said in args.items() if one not in _PROMISED}
         args["late_time"] = f"{datetime.fromtimestamp(scored.end_us[i] / US_PER_S, UTC):%F %T}Z"
     mode = UNCERTAIN if outside else _mode(manifest)
@@ -113,7 +114,7 @@ def _detail(scored: Scored, i: int, *, replayed: bool) -> Detail:
             int(scored.end_us[i]),
             coverage,
             "good" if coverage >= FULL_COVERAGE else "uncertain",
-            replayed or scored.is_late(i),
+            replayed or is_late,
         ),
         model=ModelInfo(manifest.name, manifest.version, deployment.model.sha256, mode),
         stage=deployment.task.stage,

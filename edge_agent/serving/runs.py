@@ -172,10 +172,9 @@ def usable(due: WindowBatch) -> WindowBatch:
     windows, deployment = due.windows, due.deployment
     if windows is None:
         return due
-    due.coverage = windows.coverage()
-    good = windows.ends_usable() & (due.coverage >= _least_coverage(due))
-    if windows.has_gap():
-        due.coverage = windows.coverage(KNOWN)
+    usable_share, has_gap = windows.coverage(), windows.has_gap()
+    due.coverage = windows.coverage(KNOWN) if has_gap else usable_share
+    good = windows.ends_usable() & (usable_share >= _least_coverage(due))
     if deployment.windows is not None and deployment.always_new.any():
         expected = deployment.windows.sampled(windows.asset) & deployment.always_new
         good &= ~windows.is_paused(expected)

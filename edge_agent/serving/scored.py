@@ -43,10 +43,6 @@ class Scored:
             return np.zeros(len(self.row), np.bool_)
         return np.asarray(self.outside.any(axis=1))
 
-    def is_late(self, i: int) -> bool:
-        """True if the values of window `i` came late, after an outage."""
-        return self.batch.late is not None and bool(self.batch.late[i])
-
     def names_outside(self, i: int) -> list[str]:
         """The inputs that put window `i` outside of the training data."""
         if self.outside is None:

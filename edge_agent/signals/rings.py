@@ -161,6 +161,10 @@ class Rings(Table):
         waits: NDArray[np.bool_] = np.logical_or.reduce(late, axis=1)
         return waits
 
+    def _doubtful(self, touched: NDArray[np.intp]) -> NDArray[np.bool_] | None:
+        """The assets [k] whose rows close in doubt now, because values may come late."""
+        return self._waits(touched) if self._is_waiting and self.layout.step_us else None
+
     def _doubt(self, asset: NDArray[np.intp], rows: NDArray[np.int64]) -> None:
         """Keep the state of these assets [k] before they close so many rows [k] in doubt."""
         ahead = self._done[asset] + rows - self._sure_done[asset]

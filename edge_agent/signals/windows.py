@@ -209,10 +209,6 @@ class Windows(Rings):
         room = self._sure_done[rest] + (self._ring - self.layout.length) - last[rest]
         self._settle(rest[~self._waits(rest) | (room < 0)])
 
-    def _doubtful(self, touched: NDArray[np.intp]) -> NDArray[np.bool_] | None:
-        """The assets [k] whose rows close in doubt now, because values may come late."""
-        return self._waits(touched) if self._is_waiting and self.layout.step_us else None
-
     def close_by_clock(self, asset: NDArray[np.intp], to_us: NDArray[np.int64]) -> list[WindowSet]:
         """Close the rows of `asset` [n] up to `to_us` [n] without a new value."""
         if not self.layout.step_us:
