@@ -45,7 +45,7 @@ class Observed:
 
     values: in the order of time, in the units of their signals, out of range marked as bad; seen:
     the same, and one value per block, as signs of life. asset_now_us: event time by plant asset
-    [A]; known_us: the same, but it stands still while a source of the asset is disconnected, whose
+    [A]; known_us: the same, but it stands still while every source of the asset is disconnected:
     values of that time may still come [A]; monotonic_s: the gateway's clock. is_clock_due: True if
     it is time to check for changes by time alone. step_us: step of the gateway's clock before this
     turn.
@@ -97,7 +97,7 @@ class EventTime(Table):
     since_us = column(np.int64)
     moves = column(np.bool_)
     back_us = column(np.int64, NEVER)
-    _is_away = column(np.bool_)  # a source of the asset is disconnected
+    _is_away = column(np.bool_)  # every source of the asset is disconnected
     away_us = column(np.int64)  # since when
     _returns_s = column(np.float64, -np.inf)  # until when its values may begin to arrive
     _begun = column(np.bool_)
@@ -144,13 +144,11 @@ class EventTime(Table):
         return found
 
     def set_away(self, is_away: NDArray[np.bool_], monotonic_s: float) -> None:
-        """Set which assets have a disconnected source [A]."""
+        """Set which assets have no connected source [A]."""
         now_us, before = self.now_us(monotonic_s), self._is_away.copy()
         begun, ended = is_away & ~before, before & ~is_away
         self.away_us[begun] = now_us[begun]
-        self.back_us[before] = np.maximum(self.back_us, now_us)[
-            before
-        ]  # also of one source while another is still away
+        self.back_us[ended] = np.maximum(self.back_us, now_us)[ended]
         self._returns_s[ended] = monotonic_s + _RETURN_S
         self._is_away[:] = is_away
 
@@ -314,14 +312,15 @@ class Acceptance(Table):
         is_down = self._are_of(down)
         is_away = np.zeros(len(self.time), np.bool_)
         is_away[self._asset_of[is_down]] = True
+        is_away[self._asset_of[~is_down]] = False  # the limits of its other sources go on
         self.time.set_away(is_away, monotonic_s)
-        back = before - down
+        back, now_us = before - down, np.maximum(self.time.now_us(monotonic_s), self.time.back_us)
         return [
             one
             for one in (
-                self._outage(down - before, is_down=True),
-                self._outage(back & frozenset(kept), is_down=False, is_kept=True),
-                self._outage(back - frozenset(kept), is_down=False),
+                self._outage(down - before, now_us, is_down=True),
+                self._outage(back & frozenset(kept), now_us, is_down=False, is_kept=True),
+                self._outage(back - frozenset(kept), now_us, is_down=False),
             )
             if len(one.signals)
         ]
@@ -331,11 +330,16 @@ class Acceptance(Table):
         numbers = [self._sources[name] for name in sources if name in self._sources]
         return np.isin(self._source_of, numbers)
 
-    def _outage(self, sources: Collection[str], *, is_down: bool, is_kept: bool = False) -> Outage:
+    def _outage(
+        self,
+        sources: Collection[str],
+        now_us: NDArray[np.int64],
+        *,
+        is_down: bool,
+        is_kept: bool = False,
+    ) -> Outage:
         signals = np.flatnonzero(self._are_of(sources))
-        asset = self._asset_of[signals]
-        at_us = self.time.away_us[asset] if is_down else self.time.back_us[asset]
-        return Outage(signals, at_us, is_down, is_kept)
+        return Outage(signals, now_us[self._asset_of[signals]], is_down, is_kept)
 
     # -- a turn -------------------------------------------------------------------------------
 

@@ -309,6 +309,28 @@ def test_no_row_is_closed_while_the_link_is_down(plant: Plant) -> None:
     assert plant.changes("flow.high") == []
 
 
+def test_a_source_that_never_comes_back_stops_no_limit_of_another() -> None:
+    """A machine with two links: the value of the one that is up holds, and its delay elapses."""
+    limit = Limit(above=20.0, on_delay=Duration(2.0), off_delay=Duration(1.0))
+    signals = {
+        Name("flow"): Signal(source="plc", limits={Name("high"): limit}),
+        Name("pressure"): Signal(source="bus"),
+    }
+    sources = {"plc": plants.Subscribed(), "bus": plants.Sampled()}
+    one = Live(
+        plants.config(
+            sources=sources,
+            templates={"pump": Template(signals)},
+            assets={"any": Asset(Name("pump"))},
+        )
+    )
+    one.pipeline.follow_links({"bus"}, {"bus"}, (), 0.0)
+    one.turn(1.0, columns([0], [(BEGIN_S + 1) * S], [40.0]))
+    for second in range(2, 10):
+        one.turn(float(second))
+    assert [str(t.kind) for t in one.transitions if "flow" in t.alarm.alarm_id] == ["raise"]
+
+
 def test_a_gap_that_nothing_fills_is_not_good(plant: Plant) -> None:
     """The other side has kept nothing: no window is scored with values of before the outage."""
     plant.run(steady, seconds=40)
