@@ -149,12 +149,12 @@ RELIABILITY: Final = (
         "a gap is never scored as normal; what comes late raises what it would have raised",
         tests=("signals/test_outages.py", "integration/test_gaps.py"),
         control=Control(
-            "the gateway's clock closes rows while their source is disconnected",
+            "the windows do not know that a source is disconnected",
             failing=(
                 f"{_OUTAGES}no_row_is_closed_while_the_link_is_down",
                 f"{_OUTAGES}a_gap_that_nothing_fills_is_not_good",
             ),
-            without="closing_in_outages",
+            without="unnoticed_outages",
         ),
         needs=(MOSQUITTO,),
         quick=True,

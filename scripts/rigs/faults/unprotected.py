@@ -25,7 +25,7 @@ from edge_agent.delivery import republish
 from edge_agent.models.bundle import sandbox
 from edge_agent.ops import guard
 from edge_agent.service import status_api
-from edge_agent.signals.acceptance import EventTime
+from edge_agent.signals.acceptance import Acceptance
 from edge_agent.store import Store, reader, schema
 from edge_agent.transport import tls
 from edge_agent.values import BoundedIntake
@@ -70,9 +70,9 @@ def nothing_repeated() -> None:
     republish.enqueue = lambda store, lost, messages, now_us: (0, [])  # noqa: ARG005
 
 
-def closing_in_outages() -> None:
-    """The gateway's clock closes rows although their source is disconnected."""
-    EventTime.set_away = lambda self, is_away, monotonic_s: None  # type: ignore[method-assign]  # noqa: ARG005
+def unnoticed_outages() -> None:
+    """The windows do not know that a source is disconnected."""
+    Acceptance.follow_links = lambda self, down, kept, monotonic_s: []  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def unnoticed_clock_steps() -> None:
