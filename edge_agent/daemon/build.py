@@ -20,9 +20,8 @@ from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
 from edge_agent.daemon.pipeline_loop import PipelineLoop
-from edge_agent.daemon.predictions import Predictions
-from edge_agent.daemon.questions import Questions
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
+from edge_agent.daemon.replay import Replay
 from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.saved_values import SavedValues
 from edge_agent.daemon.service_faults import (
@@ -41,7 +40,14 @@ from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import ask_routes, predict_routes, status_routes, with_document
+from edge_agent.service import (
+    Predictions,
+    Questions,
+    ask_routes,
+    predict_routes,
+    status_routes,
+    with_document,
+)
 from edge_agent.serving import Reconciler
 
 if TYPE_CHECKING:
@@ -209,8 +215,16 @@ class Parts:
             self.metrics,
             self.clock,
         )
-        self.questions = Questions(self.runtime, self.status, self.clock)
-        self.predictions = Predictions(self.runtime, self.builder.verified)
+        runtime = self.runtime
+        self.questions = Questions(
+            lambda: runtime().config,
+            lambda: (one.model.manifest for one in runtime().pipeline.deployments),
+            self.status,
+            self.clock,
+        )
+        self.predictions = Predictions(
+            lambda: (runtime().config, runtime().plant), Replay.load, self.builder.verified
+        )
         routes = [
             *status_routes(self.status, self.metrics),
             *ask_routes(self.questions),

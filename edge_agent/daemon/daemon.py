@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import asset_learning, asset_removal, certificates, questions, supervisor
+from edge_agent.daemon import asset_learning, asset_removal, certificates, supervisor
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
+from edge_agent.service import MANUALS_EVERY_S
 from edge_agent.serving import RECONCILE_EVERY_S
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Daemon:
             "upkeep": repeat("upkeep", RECONCILE_EVERY_S, parts.reconciler.reconcile),
             "processes": repeat("processes", RECONCILE_EVERY_S, parts.tend_processes),
             "forget": repeat("forget", asset_removal.EVERY_S, parts.removal.remove_ghosts),
-            "manuals": repeat("manuals", questions.EVERY_S, parts.questions.tend),
+            "manuals": repeat("manuals", MANUALS_EVERY_S, parts.questions.tend),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }
         if parts.served is not None:

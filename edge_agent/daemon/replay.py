@@ -17,14 +17,14 @@ from edge_agent.ops.metrics import Metrics
 from edge_agent.values import parted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.models import Model, Ref
     from edge_agent.pipeline import Step
-    from edge_agent.plant import PlantAsset
-    from edge_agent.serving import Scored, WindowBatch
+    from edge_agent.plant import Plant, PlantAsset
+    from edge_agent.serving import Deployments, Scored, WindowBatch
     from edge_agent.values import Columns, TensorBlock
 
 log = logging.getLogger("edge_agent.models")
@@ -82,6 +82,21 @@ class Replay:
         for asset in runtime.plant.assets.values():
             self._try_alone(model, asset)
         runtime.plant.on_asset(partial(self._try_alone, model))
+
+    @property
+    def plant(self) -> Plant:
+        """The assets of the config."""
+        return self.runtime.plant
+
+    @property
+    def deployments(self) -> Deployments:
+        """The models that score them."""
+        return self.runtime.pipeline.deployments
+
+    @property
+    def without(self) -> Mapping[str, str]:
+        """By asset, why no model scores it."""
+        return self.runtime.models.without
 
     def walk(self, readings: Iterable[Columns | TensorBlock]) -> Iterator[Step]:
         """Process values and blocks in the order of time; the last step closes open windows."""

@@ -5,7 +5,10 @@
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
 from edge_agent.service.openapi import with_document
-from edge_agent.service.predict import PREDICT_S, Predictor, SentTable, predict_routes
+from edge_agent.service.predict_api import PREDICT_S, Predictor, SentTable, predict_routes
+from edge_agent.service.prediction_process import Predictions
+from edge_agent.service.questions import EVERY_S as MANUALS_EVERY_S
+from edge_agent.service.questions import Questions
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
@@ -16,10 +19,13 @@ from edge_agent.service.status_api import (
 __all__ = [
     "ASSET_COMMANDS",
     "COMMANDS",
+    "MANUALS_EVERY_S",
     "PREDICT_S",
     "AnswerProvider",
+    "Predictions",
     "Predictor",
     "Question",
+    "Questions",
     "SentTable",
     "StatusProvider",
     "ask_routes",

@@ -16,15 +16,15 @@ from support import until
 
 from edge_agent.cli import main
 from edge_agent.clock import FakeClock
-from edge_agent.daemon.questions import MAX_WAITING, Questions
 from edge_agent.ops.routes import Refusal
-from edge_agent.service import Question
+from edge_agent.service import Question, Questions
+from edge_agent.service.questions import MAX_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+    from typing import Never
 
-    from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import Status
     from edge_agent.testing import Mosquitto
 
@@ -123,7 +123,7 @@ async def test_the_manuals_are_quoted_with_a_link(
 
 async def test_more_questions_than_can_wait_are_refused() -> None:
     """429 with a time to try again, and nothing is queued without a bound."""
-    questions = Questions(no_runtime, cast("Status", None), FakeClock())
+    questions = Questions(unused, unused, cast("Status", None), FakeClock())
     async with questions._turn:
         waiting = [asyncio.create_task(questions.ask(Question("x"))) for _ in range(MAX_WAITING)]
         await asyncio.sleep(0)
@@ -136,7 +136,7 @@ async def test_more_questions_than_can_wait_are_refused() -> None:
     assert questions._waiting == 0
 
 
-def no_runtime() -> Runtime:
+def unused() -> Never:
     raise AssertionError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.ops.routes import INFER, Client, Refusal, Request
-from edge_agent.service import SentTable, predict, predict_routes
+from edge_agent.service import SentTable, predict_api, predict_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -102,7 +102,7 @@ async def test_of_each_client_one_table_at_a_time(gate: Gate, ask: Ask) -> None:
 
 async def test_few_clients_wait(gate: Gate, ask: Ask) -> None:
     waiting = [
-        asyncio.create_task(ask(str(n), asset="P-1")) for n in range(1 + predict.MOST_WAITING)
+        asyncio.create_task(ask(str(n), asset="P-1")) for n in range(1 + predict_api.MOST_WAITING)
     ]
     await asyncio.sleep(0)
     with pytest.raises(Refusal, match="too many"):
@@ -113,7 +113,7 @@ async def test_few_clients_wait(gate: Gate, ask: Ask) -> None:
 
 async def test_nobody_waits_for_ever(gate: Gate, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """504, also for the clients that waited behind; and then the way is free again."""
-    monkeypatch.setattr(predict, "PREDICT_S", 0.01)
+    monkeypatch.setattr(predict_api, "PREDICT_S", 0.01)
     asked = [asyncio.create_task(ask(name, asset="P-1")) for name in ("anna", "ben")]
     for one in asked:
         with pytest.raises(Refusal) as raised:

@@ -12,36 +12,44 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from edge_agent.daemon.prediction import config_of_asset, config_of_model
-from edge_agent.daemon.prediction_child import LENGTH, Question
 from edge_agent.errors import NotFoundError
 from edge_agent.models import child_command, child_environment
-from edge_agent.service import PREDICT_S
+from edge_agent.service.predict_api import PREDICT_S
+from edge_agent.service.prediction import config_of_asset, config_of_model
+from edge_agent.service.prediction_child import LENGTH, Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.config.schema import Config
-    from edge_agent.daemon.runtime import Runtime
     from edge_agent.models import VerifiedBundles
-    from edge_agent.service import SentTable
+    from edge_agent.plant import Plant
+    from edge_agent.service.predict_api import SentTable
+    from edge_agent.service.prediction import ReplayLoader
 
-log = logging.getLogger("edge_agent.daemon")
+log = logging.getLogger("edge_agent.service")
 
 IDLE_S: Final = 60.0  # without a question; then the process ends
-_MODULE: Final = "edge_agent.daemon.prediction_child"
+_MODULE: Final = "edge_agent.service.prediction_child"
 _PIECE: Final = 1 << 16  # bytes: as much as a pipe takes at once
 _TOO_LONG: Final = -signal.SIGALRM
 
 
 class Predictions:
-    """Hands questions to the process, one at a time; implements `service.Predictor`.
+    """Hands questions to the process, one at a time; implements `predict_api.Predictor`.
 
+    plant: the present config and its assets. load: what runs a recording, in the process.
     verified: bundles that the process need not try again.
     """
 
-    def __init__(self, runtime: Callable[[], Runtime], verified: VerifiedBundles) -> None:
-        self._runtime = runtime
+    def __init__(
+        self,
+        plant: Callable[[], tuple[Config, Plant]],
+        load: ReplayLoader,
+        verified: VerifiedBundles,
+    ) -> None:
+        self._plant = plant
+        self._load = load
         self._verified = verified
         self._child: asyncio.subprocess.Process | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -50,7 +58,8 @@ class Predictions:
         """The HTTP status and the answer as JSON; NotFoundError, or ModelError if it cannot be."""
         config, asset = await self._plant_of(table)
         mine = replace(table, asset=asset, body=b"")
-        raw = pickle.dumps(Question(mine, config, self._verified.as_bytes(), PREDICT_S))
+        question = Question(mine, config, self._load, self._verified.as_bytes(), PREDICT_S)
+        raw = pickle.dumps(question)
         if self._idle is not None:
             self._idle.cancel()
         alive = self._child is not None and self._child.returncode is None
@@ -80,13 +89,13 @@ class Predictions:
 
     async def _plant_of(self, table: SentTable) -> tuple[Config, str]:
         """The config of the table's asset alone, and the asset."""
-        runtime = self._runtime()
+        present, plant = self._plant()
         if table.model:
-            return await asyncio.to_thread(config_of_model, runtime.config, table.model)
-        asset = runtime.plant.assets.get(table.asset)
+            return await asyncio.to_thread(config_of_model, present, table.model)
+        asset = plant.assets.get(table.asset)
         if asset is None:
             raise NotFoundError("no such asset", where=repr(table.asset), hint="GET /api/assets")
-        return config_of_asset(runtime.config, asset), table.asset
+        return config_of_asset(present, asset), table.asset
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._child = await asyncio.create_subprocess_exec(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edge_agent.service import SentTable
+    from edge_agent.service.predict_api import SentTable
 
 _COLUMN: Final = re.compile(r"column '([^']*)'")
 _OPTION: Final = re.compile(r"--([a-z]+(?:-[a-z]+)*)")

@@ -1,7 +1,8 @@
 """What the models say of a recording that a client sent; it is `replay`, for one asset.
 
 The recording passes through the daemon's pipeline with a fresh state: windows, quality, models,
-contributions and alarms are those that `edge-agent replay` finds in the same file.
+contributions and alarms are those that `edge-agent replay` finds in the same file. The pipeline is
+handed in (`ReplayLoader`), because it is the daemon's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tempfile
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -20,22 +21,23 @@ from edge_agent.config import expand_range, safe_name
 from edge_agent.config.schema import Asset, Kind, ModelUse, Signal, SourceTraits, Template
 from edge_agent.config.settings import Http, Store
 from edge_agent.config.types import Name
-from edge_agent.daemon.prediction_table import TableError, as_keys, table_error, write_recording
-from edge_agent.daemon.replay import Replay
 from edge_agent.errors import EdgeAgentError, ModelError, NotFoundError
 from edge_agent.models import ModelRepository, Task, VerifiedBundles, load_manifest
+from edge_agent.service.prediction_table import TableError, as_keys, table_error, write_recording
 from edge_agent.serving import fault_of, observation
 from edge_agent.sources.replay import Playback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_agent.config.schema import Config
     from edge_agent.models import Manifest
-    from edge_agent.plant import PlantAsset
-    from edge_agent.service import SentTable
+    from edge_agent.pipeline import Step
+    from edge_agent.plant import Plant, PlantAsset
+    from edge_agent.service.predict_api import SentTable
     from edge_agent.serving import Deployment, Scored
     from edge_agent.sources.replay import Finding
+    from edge_agent.values import Columns, TensorBlock
 
 NORMAL: Final = "normal"
 MOST_WINDOWS: Final = 20_000  # in an answer: the newest
@@ -45,6 +47,40 @@ _FAULTS: Final[dict[str, str]] = {Task.ANOMALY: "anomaly", Task.REMAINING_LIFE: 
 _DISORDER: Final = frozenset({"earlier_time", "out_of_order"})
 _HOUR_S: Final = 3600.0
 _SELF: Final = "recording"  # the asset and template of a model that is asked alone
+
+
+class Replay(Protocol):
+    """A pipeline with a fresh state and its models; `edge_agent.daemon.Replay` is one.
+
+    scored: the windows of the last step.
+    """
+
+    scored: Sequence[Scored]
+
+    @property
+    def plant(self) -> Plant:
+        """The assets of the config."""
+
+    @property
+    def deployments(self) -> Iterable[Deployment]:
+        """The models that score them."""
+
+    @property
+    def without(self) -> Mapping[str, str]:
+        """By asset, why no model scores it."""
+
+    def walk(self, readings: Iterable[Columns | TensorBlock]) -> Iterator[Step]:
+        """Process values and blocks in the order of time."""
+
+    def close(self) -> None:
+        """Close the models."""
+
+
+class ReplayLoader(Protocol):
+    """Loads and activates the models of a config; a process finds it by its name (pickle)."""
+
+    async def __call__(self, config: Config, /, *, verified: VerifiedBundles, asset: str) -> Replay:
+        """The models of `asset` alone; verified: bundles that need not be tried again."""
 
 
 # Whose recording it is ----------------------------------------------------------------------------
@@ -119,7 +155,9 @@ class _Collected:
                 self.rows.extend(_rows_of(one))
 
 
-async def predict(table: SentTable, config: Config, verified: bytes = b"") -> dict[str, Any]:
+async def predict(
+    table: SentTable, config: Config, load: ReplayLoader, verified: bytes = b""
+) -> dict[str, Any]:
     """The answer to `POST /api/predict` for a config of one asset; see docs/client.md.
 
     verified: `VerifiedBundles.as_bytes` of the daemon. Raises TableError for data that do not fit,
@@ -128,7 +166,7 @@ async def predict(table: SentTable, config: Config, verified: bytes = b"") -> di
     known = VerifiedBundles()
     if verified:
         known.restore(verified)
-    replay = await Replay.load(config, verified=known, asset=table.asset)
+    replay = await load(config, verified=known, asset=table.asset)
     try:
         with tempfile.TemporaryDirectory(prefix="edge-agent-predict-") as folder:
             return _answer(replay, table, Path(folder))
@@ -137,9 +175,9 @@ async def predict(table: SentTable, config: Config, verified: bytes = b"") -> di
 
 
 def _answer(replay: Replay, table: SentTable, folder: Path) -> dict[str, Any]:
-    deployments = [one for one in replay.runtime.pipeline.deployments if one.assets]
+    deployments = [one for one in replay.deployments if one.assets]
     if not deployments:
-        why = replay.runtime.models.without.get(table.asset, "no model is configured")
+        why = replay.without.get(table.asset, "no model is configured")
         raise ModelError(f"no model scores {table.asset}: {why}", hint="GET /api/models says more")
     try:
         recording = _open(replay, table, deployments, folder / "table.csv")
@@ -163,10 +201,10 @@ def _answer(replay: Replay, table: SentTable, folder: Path) -> dict[str, Any]:
 def _open(
     replay: Replay, table: SentTable, deployments: Sequence[Deployment], path: Path
 ) -> Playback:
-    (asset,) = replay.runtime.plant.assets.values()
+    (asset,) = replay.plant.assets.values()
     names = [name for name, one in asset.signals.items() if one.config.kind is Kind.SCALAR]
     config = write_recording(table, path, names, _step_s(deployments))
-    return Playback(config, replay.runtime.plant, quiet=True)
+    return Playback(config, replay.plant, quiet=True)
 
 
 def _step_s(deployments: Sequence[Deployment]) -> float | None:

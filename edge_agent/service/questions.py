@@ -14,15 +14,16 @@ from edge_agent.ops.routes import Refusal
 from edge_agent.store import AuditFilter, HistoryFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from edge_agent.clock import Clock
+    from edge_agent.config.schema import Config
     from edge_agent.config.settings import Manuals
-    from edge_agent.daemon.runtime import Runtime
-    from edge_agent.daemon.status import Status
     from edge_agent.language.facts import Subject
     from edge_agent.language.manuals import ManualSearch
-    from edge_agent.service import Question
+    from edge_agent.models import Manifest
+    from edge_agent.service.ask_api import Question
+    from edge_agent.service.status_api import StatusProvider
 
     Row = dict[str, Any]
 
@@ -39,13 +40,23 @@ _MAX_TRAINING: Final = 160  # characters
 
 
 class Questions:
-    """Answers to questions (`service.AnswerProvider`), one at a time."""
+    """Answers to questions (`ask_api.AnswerProvider`), one at a time.
 
-    def __init__(self, runtime: Callable[[], Runtime], status: Status, clock: Clock) -> None:
-        self._runtime, self._status, self._clock = runtime, status, clock
+    config, manifests: the present ones; manifests: of the models in service.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        manifests: Callable[[], Iterable[Manifest]],
+        status: StatusProvider,
+        clock: Clock,
+    ) -> None:
+        self._config, self._manifests = config, manifests
+        self._status, self._clock = status, clock
         self._waiting = 0
         self._turn = asyncio.Lock()
-        self._config: Manuals | None = None
+        self._manuals: Manuals | None = None
         self._search: ManualSearch | None = None
         self._comments: list[Row] = []  # of the audit, the newest first
 
@@ -62,14 +73,14 @@ class Questions:
 
     async def manuals(self) -> dict[str, Any]:
         """The documents of the index, with how each was calibrated."""
-        if self._runtime().config.manuals.folder is None:
+        if self._config().manuals.folder is None:
             return {"folder": None, "documents": []}
         return await (await self._manual_search()).documents()
 
     async def manual_page(self, document: str, number: int) -> str:
         """The text of a page; NotFoundError if there is none."""
         text = None
-        if self._runtime().config.manuals.folder is not None:
+        if self._config().manuals.folder is not None:
             text = await (await self._manual_search()).page(document, number)
         if text is None:
             hint = "the manual may have a newer revision: ask again"
@@ -78,7 +89,7 @@ class Questions:
 
     async def tend(self) -> None:
         """Index the manuals when it is time; does nothing if there are none."""
-        if self._search is not None or self._runtime().config.manuals.folder is not None:
+        if self._search is not None or self._config().manuals.folder is not None:
             await (await self._manual_search()).tend()
 
     async def close(self) -> None:
@@ -90,11 +101,11 @@ class Questions:
         """The search of the present config."""
         from edge_agent.language import manuals  # noqa: PLC0415 (see the module's docstring)
 
-        config = self._runtime().config
-        if self._search is None or self._config != config.manuals:
+        config = self._config()
+        if self._search is None or self._manuals != config.manuals:
             await self.close()
             index = config.store.path.with_suffix(".manuals.db")
-            self._config = config.manuals
+            self._manuals = config.manuals
             self._search = manuals.ManualSearch(config.manuals, index, self._clock)
         return self._search
 
@@ -117,7 +128,7 @@ class Questions:
     async def _answer(self, question: Question) -> dict[str, Any]:
         from edge_agent.language import answers, facts, words  # noqa: PLC0415 (same)
 
-        texts = facts.load_catalogue(self._runtime().config.alarms)
+        texts = facts.load_catalogue(self._config().alarms)
         known = {one.name.lower() for one in texts.languages}
         asked = (question.language or "").lower()
         spoken = asked if asked in known else asked.split("-", maxsplit=1)[0]
@@ -160,9 +171,9 @@ class Questions:
         if made_by is None:
             return None
         which = (made_by["name"], made_by["version"])
-        deployments = self._runtime().pipeline.deployments
-        manifests = (one.model.manifest for one in deployments)
-        manifest = next((one for one in manifests if (one.name, one.version) == which), None)
+        manifest = next(
+            (one for one in self._manifests() if (one.name, one.version) == which), None
+        )
         if manifest is None:
             return None
         rows = self._status.models()

@@ -22,32 +22,34 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from edge_agent.daemon.prediction import predict
-from edge_agent.daemon.prediction_table import TableError
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops import logs
+from edge_agent.service.prediction import predict
+from edge_agent.service.prediction_table import TableError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from edge_agent.config.schema import Config
-    from edge_agent.service import SentTable
+    from edge_agent.service.predict_api import SentTable
+    from edge_agent.service.prediction import ReplayLoader
 
 LENGTH: Final = struct.Struct("!Q")
 _NICER: Final = 19
 _MORE_MEMORY: Final = 1 << 30  # bytes, behind what the start takes
 
-log = logging.getLogger("edge_agent.daemon")
+log = logging.getLogger("edge_agent.service")
 
 
 class Question(NamedTuple):
-    """A table, the config of its asset alone, and the daemon's verified bundles.
+    """A table, the config of its asset alone, and what runs it: the daemon's pipeline and bundles.
 
     limit_s: the process ends itself after this time.
     """
 
     table: SentTable
     config: Config
+    load: ReplayLoader
     verified: bytes
     limit_s: float
 
@@ -55,7 +57,8 @@ class Question(NamedTuple):
 def answer(question: Question) -> tuple[int, bytes]:
     """The HTTP status and the JSON of an answer or of an error."""
     try:
-        found = asyncio.run(predict(question.table, question.config, question.verified))
+        table, config, load, verified, _ = question
+        found = asyncio.run(predict(table, config, load, verified))
         return 200, orjson.dumps(found)
     except TableError as error:
         return 400, _error(error, column=error.column)

@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 from edge_agent.config.schema import Asset, Config, Learn, ModelUse, Signal, Template
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Name, Secret
-from edge_agent.daemon import prediction_child, predictions
-from edge_agent.daemon.prediction import config_of_model, predict
-from edge_agent.daemon.prediction_child import Question
-from edge_agent.daemon.predictions import Predictions
-from edge_agent.daemon.replay import Replay
+from edge_agent.daemon import Replay
 from edge_agent.models import VerifiedBundles
 from edge_agent.plant import Plant
-from edge_agent.service import SentTable
+from edge_agent.service import Predictions, SentTable, prediction_child, prediction_process
+from edge_agent.service.prediction import config_of_model, predict
+from edge_agent.service.prediction_child import Question
 from edge_agent.testing import mean_bundle
 
 if TYPE_CHECKING:
@@ -48,17 +46,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
 
 
-class Running:
-    """What of a runtime is used."""
-
-    def __init__(self, config: Config) -> None:
-        self.config, self.plant = config, Plant(config)
-
-
 @pytest.fixture
 async def asked(config: Config) -> AsyncIterator[Predictions]:
-    runtime: Any = Running(config)
-    made = Predictions(lambda: runtime, VerifiedBundles())
+    made = Predictions(lambda: (config, Plant(config)), Replay.load, VerifiedBundles())
     yield made
     await made.close()
 
@@ -93,13 +83,13 @@ async def test_a_process_that_dies_at_work_is_an_error_and_no_end(
     await asked.predict(TABLE)
     child = asked._child
     assert child is not None
-    exchange = predictions._exchange
+    exchange = prediction_process._exchange
 
     async def killed(process: asyncio.subprocess.Process, raw: bytes, body: bytes) -> bytes:
         process.kill()
         return await exchange(process, raw, body)
 
-    monkeypatch.setattr(predictions, "_exchange", killed)
+    monkeypatch.setattr(prediction_process, "_exchange", killed)
     status, body = await asked.predict(TABLE)
     assert status == 500
     assert "ended with code -9" in json.loads(body)["error"]
@@ -111,7 +101,7 @@ async def test_an_answer_that_takes_too_long_ends_the_process(
     asked: Predictions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its own timer; the pipeline's event loop may be busy."""
-    monkeypatch.setattr(predictions, "PREDICT_S", 1e-4)
+    monkeypatch.setattr(prediction_process, "PREDICT_S", 1e-4)
     status, body = await asked.predict(TABLE)
     assert status == 504
     assert "send fewer rows" in json.loads(body)["hint"]
@@ -128,7 +118,7 @@ async def test_a_client_that_gives_up_ends_the_process(asked: Predictions) -> No
 
 
 async def test_an_idle_process_ends(asked: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "IDLE_S", 0.0)
+    monkeypatch.setattr(prediction_process, "IDLE_S", 0.0)
     await asked.predict(TABLE)
     child = asked._child
     assert child is not None
@@ -137,7 +127,7 @@ async def test_an_idle_process_ends(asked: Predictions, monkeypatch: pytest.Monk
 
 
 async def test_the_process_knows_one_asset_and_nothing_that_connects(
-    asked: Predictions, config: Config, monkeypatch: pytest.MonkeyPatch
+    config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No other machine of the plant, no address, no place of a secret."""
     sent: list[Question] = []
@@ -147,9 +137,10 @@ async def test_the_process_knows_one_asset_and_nothing_that_connects(
         return bytes([2, 0]) + b"{}"
 
     secret = Secret(env="TOKEN")
-    runtime: Any = Running(replace(config, http=Http(token=secret), sinks={Name("bus"): secret}))
-    monkeypatch.setattr(predictions, "_exchange", exchange)
-    monkeypatch.setattr(asked, "_runtime", lambda: runtime)
+    sinks: Any = {Name("bus"): secret}
+    known = replace(config, http=Http(token=secret), sinks=sinks)
+    monkeypatch.setattr(prediction_process, "_exchange", exchange)
+    asked = Predictions(lambda: (known, Plant(known)), Replay.load, VerifiedBundles())
     for table in (TABLE, replace(TABLE, asset="", model="quick")):
         assert await asked.predict(table) == (200, b"{}")
     assert [[*one.config.assets] for one in sent] == [["P-1"], ["recording"]]
@@ -171,7 +162,7 @@ async def test_baselines_of_other_machines_are_not_loaded(tmp_path: Path) -> Non
     for asset, loaded in (("P-1", 1), ("", 2)):
         replay = await Replay.load(config, asset=asset)
         assert len(replay.runtime.models.bundle_names()) == loaded
-        assert replay.runtime.models.without == {}
+        assert replay.without == {}
         replay.close()
 
 
@@ -208,7 +199,7 @@ def answer(table: SentTable, config: Config) -> object:
     of_model, asset = config_of_model(config, "quick")
     mine = SentTable(asset, table.model, table.body, table.is_json)
     try:
-        found = asyncio.run(predict(mine, of_model, verified(config.models_dir)))
+        found = asyncio.run(predict(mine, of_model, Replay.load, verified(config.models_dir)))
     except Exception as error:  # noqa: BLE001 (it is compared)
         return type(error).__name__
     assert math.isfinite(found["score"])
@@ -240,7 +231,7 @@ def test_whatever_a_client_sends_is_its_own_error_or_an_answer(
     of_model, asset = config_of_model(config, "quick")
     table = SentTable(asset, "quick", body[0], is_json=body[1], with_windows=True)
     status, said = prediction_child.answer(
-        Question(table, of_model, verified(config.models_dir), 60)
+        Question(table, of_model, Replay.load, verified(config.models_dir), 60)
     )
     assert status in {200, 400}
     assert b"/tmp" not in said
