@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.config.settings import Http
     from edge_agent.ops.access import Access
     from edge_agent.ops.local_socket import Peer
+    from edge_agent.ops.routes import Response
 
 log = logging.getLogger("edge_agent.ops")
 
@@ -124,7 +125,8 @@ class Guard:
     """The middleware in front of all handlers.
 
     scopes: that of each handler's route; a route without one needs the right to read. on_denied:
-    called with (client, path, reason) for a command that the client has no right to.
+    called with (client, path, reason) for a command that the client has no right to. error_forms:
+    how the routes below a path say why they refuse, if not as `{"error", "hint"}`.
     """
 
     def __init__(self, config: Http, access: Access, connections: Connections) -> None:
@@ -134,6 +136,7 @@ class Guard:
         self._group_name = config.group
         self.access = access
         self.scopes: dict[object, str] = {}
+        self.error_forms: dict[str, Callable[[Refusal], object]] = {}
         self.on_denied: Callable[[str, str, str], Awaitable[None]] | None = None
 
     def find_group(self) -> None:
@@ -158,18 +161,28 @@ class Guard:
             with self.access.running(request[CLIENT]):
                 return await handler(request)
         except Refusal as refusal:
-            answer = error(refusal.status, refusal.error, refusal.hint)
-            answer.headers.update(refusal.headers)
-            return answer
+            said = refusal
         except web.HTTPException as refusal:
-            return _restated(refusal)
+            said = _restated(refusal)
         except EdgeAgentError as trouble:
-            return error(_status_of(trouble), _place(trouble), trouble.hint)
+            said = Refusal(_status_of(trouble), _place(trouble), trouble.hint)
         except ConnectionError:
             raise
         except Exception:
             log.exception("request failed", extra={"path": request.path})
-            return error(500, "internal error", "the daemon's log says more")
+            said = Refusal(500, "internal error", "the daemon's log says more")
+        return self._refused(request.path, said)
+
+    def _refused(self, path: str, refusal: Refusal) -> web.Response:
+        """The answer to a refused request, in the form of the interface of its path."""
+        forms = (form for prefix, form in self.error_forms.items() if path.startswith(prefix))
+        form = next(forms, None)
+        if form is None:
+            answer = error(refusal.status, refusal.error, refusal.hint)
+        else:
+            answer = _json(as_json(form(refusal), refusal.status))
+        answer.headers.update(refusal.headers)
+        return answer
 
     async def _check(self, request: web.Request) -> None:
         host = request.headers.get(hdrs.HOST, "")
@@ -266,17 +279,19 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
 
 def error(status: int, text: str, hint: str = "") -> web.Response:
     """Answer with `{"error", "hint"}`."""
-    body = as_json({"error": text, "hint": hint})
-    headers = {hdrs.CONTENT_TYPE: body.content_type}
-    return web.Response(body=body.body, status=status, headers=headers)
+    return _json(as_json({"error": text, "hint": hint}, status))
 
 
-def _restated(answer: web.HTTPException) -> web.Response:
-    """The answers of the router and the body reader (404, 405, 413) in our form."""
-    response = error(answer.status, HTTPStatus(answer.status).phrase.lower())
-    if hdrs.ALLOW in answer.headers:
-        response.headers[hdrs.ALLOW] = answer.headers[hdrs.ALLOW]
-    return response
+def _json(said: Response) -> web.Response:
+    headers = {hdrs.CONTENT_TYPE: said.content_type}
+    return web.Response(body=said.body, status=said.status, headers=headers)
+
+
+def _restated(answer: web.HTTPException) -> Refusal:
+    """The answers of the router and the body reader (404, 405, 413) as a refusal."""
+    text = HTTPStatus(answer.status).phrase.lower()
+    allowed = answer.headers.get(hdrs.ALLOW)
+    return Refusal(answer.status, text, headers={hdrs.ALLOW: allowed} if allowed else {})
 
 
 def _status_of(trouble: EdgeAgentError) -> int:

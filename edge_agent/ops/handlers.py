@@ -81,7 +81,8 @@ def handler_of(
                 raise request[DENIED]
             client = request[CLIENT]
             _expect_key(client, is_valid)  # a body may take its time
-            asked = Request(parts, query, body, client, request.headers)
+            goes_on = lambda: request.transport is not None and is_valid(client)  # noqa: E731
+            asked = Request(parts, query, body, client, request.headers, goes_on)
             async with pace if is_paced else nullcontext():
                 said = _encoded(route.handler(asked))
             response = _encoded(await said) if isawaitable(said) else said
@@ -91,7 +92,6 @@ def handler_of(
         if isinstance(response.body, bytes):
             return web.Response(body=response.body, status=response.status, headers=headers)
         stream = web.StreamResponse(status=response.status, headers=headers)
-        goes_on = lambda: request.transport is not None and is_valid(client)  # noqa: E731
         return await _streamed(request, stream, response.body, goes_on)
 
     return answer

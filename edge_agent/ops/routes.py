@@ -54,6 +54,11 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         self.headers = headers or {}
 
 
+def always() -> bool:
+    """True: of a client that nobody watches."""
+    return True
+
+
 def all_scopes(given: Iterable[str]) -> frozenset[str]:
     """These scopes and those that they contain."""
     return frozenset().union(*(CONTAINS.get(one, frozenset({one})) for one in given))
@@ -93,7 +98,8 @@ class Request:
 
     parts: the placeholders of the path; query: every parameter of the route; body:
     a JSON value, bytes if the route takes another content type, None for a GET; or what the
-    route's `parse` made of it. headers: without regard to upper case.
+    route's `parse` made of it. headers: without regard to upper case. goes_on: False after the
+    client has gone, or its key has ended; a handler that works for long asks it.
     """
 
     parts: Mapping[str, str]
@@ -101,6 +107,7 @@ class Request:
     body: Any = None
     client: Client = Client()
     headers: Mapping[str, str] = field(default_factory=dict)
+    goes_on: Callable[[], bool] = always
 
 
 @dataclass(frozen=True, slots=True)

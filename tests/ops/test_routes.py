@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from status_support import serving
 
 from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http
@@ -213,3 +214,35 @@ async def test_a_scope_says_who_may_ask(
     async with asking(token=Secret(env="HTTP_TOKEN")) as ask:
         codes += [(await ask(method, path, headers=ELSEWHERE | more))[0] for more in (none, {})]
     assert tuple(codes) == answers
+
+
+async def test_a_handler_hears_that_its_client_has_gone() -> None:
+    """Long work for nobody can end."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def work(request: Request) -> str:
+        begun.set()
+        while request.goes_on():
+            await asyncio.sleep(0)
+        gone.set()
+        return ""
+
+    async with serving(routes=[Route("GET", "/x", work, READ)]) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.wait_for(begun.wait(), 5)
+        assert not gone.is_set()
+        writer.close()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_an_interface_says_in_its_own_form_why_it_refuses() -> None:
+    """Also where no route of it is; the others keep theirs."""
+    async with serving() as server, aiohttp.ClientSession() as session:
+        server.guard.error_forms["/own/"] = lambda refusal: {"why": refusal.error}
+        for path, said in (
+            ("/own/x", {"why": "not found"}),
+            ("/x", {"error": "not found", "hint": ""}),
+        ):
+            async with session.get(f"http://127.0.0.1:{server.port}{path}") as answer:
+                assert (answer.status, await answer.json()) == (404, said)
