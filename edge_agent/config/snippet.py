@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.config.scalars import MAX_NAME
@@ -18,6 +19,19 @@ _WORDS: Final = frozenset(
     {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
 )
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+_UMLAUTS: Final = str.maketrans(
+    {
+        "ä": "ae",
+        "ö": "oe",
+        "ü": "ue",
+        "Ä": "Ae",
+        "Ö": "Oe",
+        "Ü": "Ue",
+        "ß": "ss",
+        "ø": "o",
+        "µ": "u",
+    }
+)
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]+)")
 _MIN_RANGE: Final = 3  # number of ids that are written as one range
 
@@ -95,7 +109,9 @@ def _escaped(sign: str) -> str:
 
 def safe_name(text: str, default: str = "x") -> str:
     """A name that the config accepts, as similar to `text` as possible."""
-    name = _UNSAFE.sub("_", text).strip("_.-")[:MAX_NAME].rstrip("_.-")
+    plain = unicodedata.normalize("NFKD", text.translate(_UMLAUTS))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    name = _UNSAFE.sub("_", plain).strip("_.-")[:MAX_NAME].rstrip("_.-")
     return name if name and name[0].isalnum() else default
 
 

@@ -52,7 +52,10 @@ def test_ranges(ids: list[str], ranges: list[str]) -> None:
     [
         ("Pump 1", "Pump_1"),
         ("Druck (bar)", "Druck_bar"),
-        ("ä", "x"),
+        ("Ölpumpe", "Oelpumpe"),
+        ("ä", "ae"),
+        ("débit", "debit"),
+        ("泵", "x"),
         ("_a", "a"),
         ("x" * 99, "x" * 64),
     ],

@@ -221,7 +221,7 @@ def test_what_cannot_be_mapped_is_said_with_its_form(
             "a/2": "RUNNING",
             "a/3": [1.0, 2.0, 3.0],
             "spBv1.0/g/NDATA/n": b"\x08\x01",
-            "a/5": "1;2;3",
+            "a/5": "1;x;3",
         }
     )
     out = listen(broker.url, "--seconds", "1")

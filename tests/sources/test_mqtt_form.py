@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+
 import orjson
 import pytest
 
 from edge_agent.sources.mqtt.form import Form, form_of
 from edge_agent.sources.mqtt.sparkplug_wire import Payload
 
+JSON_LINES = "JSON list of objects (JSON object, 2 numbers)"
 NOW_US = 1_767_225_600_000_000
 
 
@@ -31,7 +34,19 @@ def form(payload: object, topic: str = "t") -> Form:
         (b"", "empty", False),
         (b"null", "null", False),
         (b"\xff\x00", "binary, 2 bytes", False),
-        (b"a;b\n1;2\n", "text, 2 columns", False),
+        (b"a;b\n1;2\n", "CSV, 2 columns", True),
+        (b"1767225600;1,5;2,5", "CSV, 3 columns", True),
+        (b"a;b\nx;y\n", "text, 2 columns", False),
+        (b"pump,machine=P-1 flow=1.5 1767225600000000000", "lines of InfluxDB, 1 fields", True),
+        (b"flow=1.5 bar=2.5 run=1", "text", False),
+        (gzip.compress(b'{"a": 1, "b": 2}'), "JSON object, 2 numbers", True),
+        (b'\xef\xbb\xbf{"a": 1, "b": nan}', "JSON object, 2 numbers", True),
+        ('{"a": 1, "b": 2}'.encode("utf-16"), "JSON object, 2 numbers", True),
+        (b'"{\\"a\\": 1, \\"b\\": 2}"', "JSON object, 2 numbers", True),
+        (b'{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', JSON_LINES, True),
+        (b"\x82\xa4temp\xcb\x3f\xf8\0\0\0\0\0\0\xa1a\x01", "binary, 18 bytes", False),
+        (b"\0\0\xc0\x3f", "binary, 4 bytes", False),
+        (b"[[1767225600, 2]]", "JSON array", False),
         (b"x" * 20_000, "large, 20000 bytes", False),
         (b"[1, 2]", "JSON array of 2 numbers", False),
         (b'[{"id": "a.b", "v": 1}]', "JSON list of name and value", True),

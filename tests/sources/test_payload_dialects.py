@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import random
+import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
@@ -278,7 +279,9 @@ ENCODINGS: tuple[tuple[str, Callable[[str], bytes], bool], ...] = (
     ("latin-1", lambda text: text.encode("latin-1"), True),
     ("newline", lambda text: text.encode() + b"\r\n", True),
     ("utf-16", lambda text: text.encode("utf-16"), True),
-    ("gzip", lambda text: gzip.compress(text.encode(), mtime=0), False),
+    ("gzip", lambda text: gzip.compress(text.encode(), mtime=0), True),
+    ("zlib", lambda text: zlib.compress(text.encode()), True),
+    ("cut", lambda text: gzip.compress(text.encode(), mtime=0)[:-9], False),
     ("cut", lambda text: text.encode()[:-2], False),
 )
 TEMPLATE = {"signals": {"flow": {"unit": "m3/h", "map": {"RUNNING": 5, "Stopped": 6}}, "other": {}}}

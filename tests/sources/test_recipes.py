@@ -55,6 +55,7 @@ def load(folder: Path, recipe: dict[str, Any]) -> Any:
             "bus": {"type": "mqtt", "url": "mqtt://broker", "subscribe": recipe["subscribe"]}
         },
         "templates": recipe["templates"],
+        "assets": recipe.get("assets", {}),
     }
     file = folder / "edge-agent.yaml"
     file.write_text(yaml.safe_dump(whole, allow_unicode=True))

@@ -3,67 +3,45 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-
-import orjson
 
 from edge_agent.errors import DecodeError
 from edge_agent.findings import first_of
+from edge_agent.sources.mqtt.form_leaves import SWITCHES, number_in
+from edge_agent.sources.mqtt.form_objects import (
+    Form,
+    of_list,
+    of_object,
+    of_several,
+)
+from edge_agent.sources.mqtt.influx import fields_of
+from edge_agent.sources.mqtt.json_values import encoding_of, inflated, parse
 from edge_agent.sources.mqtt.payload_spec import TimeUnit
 from edge_agent.sources.mqtt.payload_time import MIN_TIME_US, time_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+__all__ = ["MAX_BYTES", "Form", "form_of", "form_of_topic"]
 
 MAX_BYTES: Final = 16 << 10  # larger payloads are described by their size only
-_MAX_KEYS: Final = 200
-_MAX_DEPTH: Final = 8
-_WITH_UNIT: Final = re.compile(
-    r"([+-]?(?:[0-9]+(?:[.,][0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*((?:[A-Za-z°%µ²³/].{0,15})?)"
-)
-_SWITCHES: Final = frozenset({"true", "false", "on", "off"})
-_TIME_KEYS: Final = re.compile(
-    r"(ts|t|time|timestamp|time_?stamp(_ms)?|date_?time|(source|server)_?time(stamp)?|utc|epoch)"
-)
-_QUALITY_KEYS: Final = re.compile(r"(q|qc|quality|status_?code|good)")
-_UNIT_KEYS: Final = re.compile(r"(unit|units|uom|eu|eng_?units?|engineering_?units?)")
-_VALUE_KEYS: Final = re.compile(r"(value|val|v|reading|measurement)")
-_NAME_KEYS: Final = frozenset({"id", "name", "tag", "key", "n", "nodeid", "signal", "variable"})
+_SEPARATORS: Final = ";\t,"
+_MAX_CELLS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The form of a payload. Paths are dotted keys.
-
-    kind: in words. value: the path of the only number, empty if the payload itself is the number.
-    numbers: paths of all numbers, or names of all records, if there are several. time_form: such as
-    `ms` or `ISO 8601`. offset_us: time stamp minus arrival; None without a time. items, name: the
-    path of records, and their key that names the signal. usable: it can be mapped.
-    """
-
-    kind: str
-    usable: bool
-    value: str = ""
-    numbers: tuple[str, ...] = ()
-    time: str = ""
-    time_form: str = ""
-    offset_us: int | None = None
-    quality: str = ""
-    unit: str = ""
-    decimal: str = ""
-    items: str = ""
-    name: str = ""
-    note: str = ""
-
-
-@dataclass(slots=True)
-class _Leaves:
-    """The leaves of a JSON object by their type."""
-
-    numbers: dict[str, float] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, list[Any]] = field(default_factory=dict)
+def form_of_topic(topic: str, payloads: Sequence[bytes], arrival_us: int) -> Form:
+    """The form of a topic from some of its payloads, the latest at the end; never raises."""
+    form = form_of(topic, payloads[-1], arrival_us)
+    if not form.kind.startswith("JSON object"):
+        return form
+    docs = []
+    for payload in payloads:
+        try:
+            docs.append(parse(inflated(payload)[0], text=False)[0])
+        except DecodeError:
+            continue
+    return of_several(docs, form, arrival_us)
 
 
 def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
@@ -74,10 +52,35 @@ def form_of(topic: str, payload: bytes, arrival_us: int) -> Form:
         kind = f"large, {len(payload)} bytes" if payload else "empty"
         return Form(kind, usable=False)
     try:
-        doc = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return _of_bytes(payload)
+        plain = inflated(payload)[0]
+        doc, _ = parse(plain, text=True)
+    except DecodeError as error:
+        return _of_bytes(payload, error)
+    if isinstance(doc, str) and _is_binary(plain):
+        return _of_bytes(payload, DecodeError("text", "binary data"))
     return _of_json(doc, arrival_us)
+
+
+def _is_binary(payload: bytes) -> bool:
+    """True if bytes are no text: with a NUL, and neither UTF-8 nor UTF-16 with its mark."""
+    try:
+        return b"\0" in payload.decode().rstrip("\0").encode()
+    except UnicodeDecodeError:
+        return b"\0" in payload and payload[:2] not in {b"\xff\xfe", b"\xfe\xff"}
+
+
+def _of_bytes(payload: bytes, error: DecodeError) -> Form:
+    try:
+        text = payload.decode().strip()
+    except UnicodeDecodeError:
+        text = ""
+    if text and text.isprintable():
+        note = "" if error.reason == "empty" else error.message
+        return Form("text", usable=False, note=note[:100])
+    if not text and error.reason == "empty":
+        return Form("empty", usable=False)
+    note = encoding_of(payload) or "format: float32 or int16?"
+    return Form(f"binary, {len(payload)} bytes", usable=False, note=note)
 
 
 def _of_sparkplug(payload: bytes) -> Form:
@@ -97,36 +100,36 @@ def _of_sparkplug(payload: bytes) -> Form:
 
 def _of_json(doc: Any, arrival_us: int) -> Form:  # noqa: ANN401 (any JSON)
     if isinstance(doc, dict):
-        return _of_object(doc, arrival_us)
+        return of_object(doc, arrival_us)
     if isinstance(doc, list):
         return _of_list(doc, arrival_us)
     if isinstance(doc, str):
-        return _of_text(doc)
+        return _of_text(doc.strip())
     if doc is None:
         return Form("null", usable=False)
     return Form("truth value" if isinstance(doc, bool) else "number", usable=True)
 
 
-def _of_bytes(payload: bytes) -> Form:
-    try:
-        return _of_text(payload.decode().strip())
-    except UnicodeDecodeError:
-        return Form(f"binary, {len(payload)} bytes", usable=False, note="format: float32 or int16?")
-
-
 def _of_text(text: str) -> Form:
-    found = _WITH_UNIT.fullmatch(text)
-    if found:
-        unit, decimal = found[2].strip(), "," if "," in found[1] else ""
+    found = number_in(text)
+    if found is not None and text.casefold() not in SWITCHES:
         words = (
             "number",
-            "with a decimal comma" if decimal else "",
-            "with its unit" if unit else "",
+            "with a decimal comma" if "decimal" in found else "",
+            "with its unit" if "unit" in found else "",
         )
-        kind = " ".join(word for word in words if word)
+        kind = " ".join(filter(None, words))
+        unit, decimal = found.get("unit", ""), found.get("decimal", "")
         return Form(kind, usable=True, unit=unit, decimal=decimal)
-    if text.casefold() in _SWITCHES:
+    if found is not None:
         return Form("truth value as text", usable=True)
+    encoding = encoding_of(text.encode())
+    if encoding:
+        return Form("text", usable=False, note=encoding)
+    return _of_influx(text) or _of_csv(text) or _of_words(text)
+
+
+def _of_words(text: str) -> Form:
     lines = text.splitlines()
     if len(lines) > 1 or any(sign in text for sign in ";,\t"):
         cells = len(re.split("[;,\t]", lines[0])) if lines else 0
@@ -135,141 +138,76 @@ def _of_text(text: str) -> Form:
     return Form("text", usable=False, note=note)
 
 
+def _of_influx(text: str) -> Form | None:
+    """Lines of InfluxDB: `pump,machine=P-1 flow=1.5 1767225600000000000`."""
+    lines = [fields_of(line) for line in text.splitlines() if line.strip()]
+    if not lines or None in lines:
+        return None
+    tags: dict[str, dict[str, list[str]]] = {}
+    names: dict[str, None] = {}
+    for tag, fields in filter(None, lines):
+        names |= dict.fromkeys(fields)
+        for key, value in tag.items():
+            tags.setdefault(key, {}).setdefault(value, []).extend(fields)
+    asset = next((key for key, values in tags.items() if len(values) > 1), next(iter(tags), ""))
+    machines = {name: tuple(dict.fromkeys(found)) for name, found in tags.get(asset, {}).items()}
+    return Form(
+        f"lines of InfluxDB, {len(names)} fields",
+        usable=bool(names),
+        numbers=tuple(names),
+        asset=asset,
+        machines=machines,
+        payload=(("format", "influx"),),
+    )
+
+
+def _of_csv(text: str) -> Form | None:
+    """Numbers between separators, perhaps below their names and beside a time."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    separator = next((one for one in _SEPARATORS if one in lines[-1]), "") if lines else ""
+    if not separator:
+        return None
+    cells = [cell.strip().strip('"') for cell in lines[-1].split(separator)]
+    times = [_is_time(cell) for cell in cells]
+    numbers = [{} if time else number_in(cell) for cell, time in zip(cells, times, strict=True)]
+    if len(cells) > _MAX_CELLS or None in numbers or all(times):
+        return None
+    head = [cell.strip().strip('"') for cell in lines[0].split(separator)]
+    is_named = len(lines) > 1 and len(head) == len(cells) and not any(map(number_in, head))
+    at = times.index(True) if True in times else -1
+    names = [
+        head[n] if is_named else "ts" if n == at else f"value_{n + 1}" for n in range(len(cells))
+    ]
+    decimal = any("decimal" in one for one in numbers if one)
+    keys: dict[str, Any] = {"format": "csv", "columns": tuple(names)}
+    keys |= {"separator": separator} if separator != "," else {}
+    keys |= {"decimal": ","} if decimal else {}
+    return Form(
+        f"CSV, {len(cells)} columns",
+        usable=True,
+        numbers=tuple(name for n, name in enumerate(names) if n != at),
+        time=names[at] if at >= 0 else "",
+        payload=tuple(keys.items()),
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return time_us(text, TimeUnit.AUTO) >= MIN_TIME_US
+    except DecodeError:
+        return False
+
+
 def _of_list(doc: list[Any], arrival_us: int) -> Form:
     if doc and all(isinstance(one, int | float) for one in doc):
         note = "kind: waveform and rate_hz"
         return Form(f"JSON array of {len(doc)} numbers", usable=False, note=note)
-    if doc and all(isinstance(one, dict) for one in doc):
-        if _are_records(doc):
-            return _of_records("", doc, arrival_us)
-        inner = _of_object(doc[-1], arrival_us)
-        return Form(
-            f"JSON list of objects ({inner.kind})",
-            inner.usable,
-            inner.value,
-            inner.numbers,
-            inner.time,
-            inner.time_form,
-            inner.offset_us,
-            inner.quality,
-            inner.unit,
-        )
-    return Form("JSON array", usable=False)
-
-
-def _are_records(items: list[Any]) -> bool:
-    """True if each item contains the name of a signal and its value."""
-    return all(
-        isinstance(one, dict)
-        and any(key.lower() in _NAME_KEYS and isinstance(one[key], str) for key in one)
-        and any(_VALUE_KEYS.fullmatch(key.lower()) for key in one)
-        for one in items
-    )
-
-
-def _of_records(path: str, items: list[dict[str, Any]], arrival_us: int) -> Form:
-    """A list whose items each name a signal: Kepware, S7 connector and others."""
-    first = items[0]
-    name = next(key for key in first if key.lower() in _NAME_KEYS and isinstance(first[key], str))
-    value = next(key for key in first if _VALUE_KEYS.fullmatch(key.lower()))
-    inner = _of_object({key: one for key, one in first.items() if key != name}, arrival_us)
-    names = tuple(dict.fromkeys(str(one[name]) for one in items[:_MAX_KEYS] if name in one))
-    return Form(
-        "JSON list of name and value" + (f" under {path!r}" if path else ""),
-        usable=True,
-        value=value,
-        numbers=names,
-        time=inner.time,
-        time_form=inner.time_form,
-        offset_us=inner.offset_us,
-        quality=inner.quality,
-        items=path,
-        name=name,
-    )
-
-
-def _of_object(doc: dict[str, Any], arrival_us: int) -> Form:
-    leaves = _Leaves()
-    for number, (path, value) in enumerate(_walk(doc)):
-        if number >= _MAX_KEYS:
-            break
-        if isinstance(value, bool | int | float):
-            leaves.numbers[path] = value
-        elif isinstance(value, str):
-            leaves.texts[path] = value
-        elif isinstance(value, list):
-            leaves.lists[path] = value
-    for path, items in leaves.lists.items():
-        if items and _are_records(items):
-            return _of_records(path, items, arrival_us)
-    time, time_form, offset_us = _time(leaves, arrival_us)
-    quality = _first({**leaves.texts, **leaves.numbers}, _QUALITY_KEYS)
-    unit = leaves.texts.get(_first(leaves.texts, _UNIT_KEYS), "")
-    numbers = [path for path in leaves.numbers if path not in {time, quality}]
-    numbers += [] if numbers else [path for path in leaves.texts if _is_text_value(path, leaves)]
-    only = numbers[0] if len(numbers) == 1 else _first(dict.fromkeys(numbers), _VALUE_KEYS)
-    lists = [path for path, items in leaves.lists.items() if _is_samples(items)]
-    kind = f"JSON object, {len(numbers)} numbers" if len(numbers) != 1 else "JSON object"
-    note = f"an array of numbers under {lists[0]!r}: kind: waveform" if lists else ""
-    return Form(
-        kind,
-        bool(numbers),
-        only,
-        () if only else tuple(numbers),
-        time,
-        time_form,
-        offset_us,
-        quality,
-        unit,
-        note,
-    )
-
-
-def _is_text_value(path: str, leaves: _Leaves) -> bool:
-    """True if a text's key looks like that of a value, and the text is a number."""
-    key = path.rpartition(".")[2].lower()
-    return bool(_VALUE_KEYS.fullmatch(key)) and _of_text(leaves.texts[path].strip()).usable
-
-
-def _is_samples(items: list[Any]) -> bool:
-    return len(items) > 1 and all(isinstance(one, int | float) for one in items)
-
-
-def _walk(doc: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    for key, value in doc.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, dict) and depth < _MAX_DEPTH:
-            yield from _walk(value, f"{path}.", depth + 1)
-        else:
-            yield path, value
-
-
-def _first(leaves: dict[str, Any], keys: re.Pattern[str]) -> str:
-    """The first path whose last key is one of these words; empty if there is none."""
-    return next((p for p in leaves if keys.fullmatch(p.rpartition(".")[2].lower())), "")
-
-
-def _time(leaves: _Leaves, arrival_us: int) -> tuple[str, str, int | None]:
-    """Path, form and offset of a time stamp that can be read; empty if there is none."""
-    stamps: dict[str, float | str] = {**leaves.numbers, **leaves.texts}
-    for path, raw in stamps.items():
-        if isinstance(raw, bool) or not _TIME_KEYS.fullmatch(path.rpartition(".")[2].lower()):
-            continue
-        try:
-            at_us = time_us(raw, TimeUnit.AUTO)
-        except DecodeError:
-            continue
-        if at_us < MIN_TIME_US:  # a number that only looks like a time
-            continue
-        return path, _time_form(raw, at_us), at_us - arrival_us
-    return "", "", None
-
-
-def _time_form(raw: float | str, at_us: int) -> str:
-    if isinstance(raw, str):
-        has_zone = raw.endswith("Z") or re.search(r"[+-][0-9]{2}:?[0-9]{2}$", raw)
-        return "ISO 8601" if has_zone else "ISO 8601 without zone"
-    for unit, factor in (("s", 1e6), ("ms", 1e3), ("us", 1.0), ("ns", 1e-3)):
-        if abs(raw * factor - at_us) <= max(1.0, factor):
-            return unit
-    return "number"
+    if not doc or not all(isinstance(one, dict) for one in doc):
+        note = "let the sender write an object for each value" if doc else ""
+        return Form("JSON array", usable=False, note=note)
+    found = of_list(doc, arrival_us)
+    if found is not None:
+        return found
+    merged = {key: value for one in doc for key, value in one.items()}
+    inner = of_object(merged, arrival_us)
+    return replace(inner, kind=f"JSON list of objects ({inner.kind})")

@@ -50,6 +50,22 @@ def _read_line(line: str, out: Readings) -> None:
         out.add_value(single, *out.unwrap(doc))
 
 
+def fields_of(line: str) -> tuple[dict[str, str], list[str]] | None:
+    """The tags of a line and the names of its fields; None if it is no line of InfluxDB."""
+    parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
+    if len(parts) not in {2, 3} or not all(part.isdigit() for part in parts[2:]):
+        return None
+    try:
+        measurement, *tags = _COMMA.findall(parts[0])
+        pairs = [_pair(text) for text in tags]
+        fields = [_pair(text)[0] for text in _COMMA.findall(parts[1])]
+    except (DecodeError, ValueError):
+        return None
+    if "=" in measurement:
+        return None
+    return {key: _plain(value) for key, value in pairs}, fields
+
+
 def _pair(text: str) -> tuple[str, str]:
     found = _PAIR.fullmatch(text)
     if found is None:

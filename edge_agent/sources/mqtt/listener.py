@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.sources.mqtt.form import MAX_BYTES, Form, form_of
+from edge_agent.sources.mqtt.form import MAX_BYTES, Form, form_of_topic
 from edge_agent.sources.mqtt.receive import receive
 from edge_agent.sources.mqtt.topics import compile_pattern
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_TOPICS: Final = 2000
 _SAMPLE_CHARACTERS: Final = 80
+# One topic may bring many machines or signals in turns: so many of its payloads are looked at.
+_MAX_BEFORE: Final = 500
+_MAX_BEFORE_BYTES: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -44,13 +47,14 @@ class Listened:
 
 @dataclass(slots=True)
 class _Kept:
-    """The data kept for a topic while listening: only the latest payload."""
+    """The data kept for a topic while listening: the latest payload, and some before it."""
 
     n: int = 0
     retained: int = 0
     payload: bytes = b""
-    bytes: int = 0
+    size: int = 0
     arrival_us: int = 0
+    before: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class _Ear:
     kept: dict[bytes, _Kept] = field(default_factory=dict)
     messages: int = 0
     more: int = 0
+    room: int = _MAX_BEFORE_BYTES
 
     def accept(self, messages: Messages) -> None:
         """Count each message, and keep the latest of its topic."""
@@ -81,10 +86,13 @@ class _Ear:
                 self.more += 1
                 return
             one = self.kept[topic] = _Kept()
+        if one.payload and len(one.before) < _MAX_BEFORE and len(one.payload) <= self.room:
+            one.before.append(one.payload)
+            self.room -= len(one.payload)
         one.n += not retained
         one.retained += retained
         one.payload = payload[: MAX_BYTES + 1]
-        one.bytes, one.arrival_us = len(payload), now_us
+        one.size, one.arrival_us = len(payload), now_us
 
 
 async def listen_to(
@@ -113,7 +121,7 @@ async def listen_to(
 
 def _topic_of(raw: bytes, kept: _Kept, seconds: float) -> HeardTopic:
     topic = raw.decode(errors="replace")
-    form = form_of(topic, kept.payload, kept.arrival_us)
+    form = form_of_topic(topic, [*kept.before, kept.payload], kept.arrival_us)
     return HeardTopic(topic, kept.n, kept.retained, kept.n / seconds, form, _sample(kept.payload))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from edge_agent.errors import DecodeError
 from edge_agent.sources.mqtt.influx import decode_influx
-from edge_agent.sources.mqtt.json_values import decoded, parse
+from edge_agent.sources.mqtt.json_values import decoded, inflated, parse
 from edge_agent.sources.mqtt.objects import MAX_REFUSED, read_each, read_item, read_named
-from edge_agent.sources.mqtt.payload_spec import Format, Payload, Target
+from edge_agent.sources.mqtt.payload_spec import BINARY, Format, Payload, Target
 from edge_agent.sources.numbers import NO_NUMBERS
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def decode(
     """Add a message's readings to `out`. Never raises: `out.refused` holds what was refused."""
     out.start_message(target, spec, retained=retained)
     try:
+        if spec.format not in BINARY:
+            payload, oddity = inflated(payload)
+            if oddity:
+                out.record_deviation("compressed", oddity)
         FORMATS[spec.format if payload else None](payload, out)
     except DecodeError as error:
         out.refuse(error)
