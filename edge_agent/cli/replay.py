@@ -62,7 +62,8 @@ async def _run(args: argparse.Namespace) -> int:
     config = config_of_recording(args, files=True)
     logs.setup("warning")
     source = recording_config(args, config, args.input, args.asset, args.template)
-    replay = await Replay.load(config, parse_ref(args.model) if args.model else None)
+    candidate = parse_ref(args.model) if args.model else None
+    replay = await Replay.load(config, candidate, remote=True)
     recording = Playback(source, replay.runtime.plant, quiet=True, sources=config.sources)
     begin = time.monotonic()
     windows = transitions = 0

@@ -21,6 +21,7 @@ from edge_agent.config.settings import (
     Inference,
     Log,
     Manuals,
+    RemoteServer,
     Runtime,
     Store,
     Trust,
@@ -382,6 +383,7 @@ class Config:
     shard: Shard = field(default_factory=Shard)
     models_dir: Path = Path("models")
     runtime: Runtime = field(default_factory=Runtime)
+    remote: dict[Name, RemoteServer] = field(default_factory=dict)
     trust: Trust = field(default_factory=Trust)
     alarms: Alarms = field(default_factory=Alarms)
     drift: Drift = field(default_factory=Drift)

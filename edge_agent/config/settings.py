@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
 
 from edge_agent.config.types import Between, Duration, Secret, Size
 
@@ -50,6 +51,64 @@ class Runtime:
     # Which models run in processes of their own: see docs/models.md.
     isolation: Isolated = Isolated.YOUNG
     model_memory: Annotated[Size, Between(16 << 20, 1 << 40)] = Size(256 << 20)  # of such a process
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteServer:
+    """An inference server (Open Inference Protocol v2) to which windows may go; no other gets any.
+
+    The key of `remote` is its name. A bundle names URLs in its manifest, or `bundles` names it.
+    """
+
+    urls: tuple[str, ...] = ()  # of REST (http, https) or gRPC (grpc, grpcs); several: same models
+    bundles: tuple[str, ...] = ()  # names or patterns that run here, whatever URLs they name
+    timeout: Annotated[Duration, Between(0.001, 10)] | None = None  # default: the bundle's
+    ca: Path | None = None  # PEM; default: the system's authorities
+    cert: Path | None = None  # ours, if the server asks for one
+    cert_key: Path | None = None  # default: it is in the file of `cert`
+    key: Secret | None = None  # sent as `Authorization: Bearer ...`
+    allow_insecure_key: bool = False  # sends it without encryption
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong, as (key, message)."""
+        if not self.urls:
+            yield "urls", f"a server needs a URL: {_REMOTE_URL}"
+        for number, url in enumerate(self.urls):
+            if problem := remote_url_problem(url):
+                yield f"urls.{number}", problem
+            elif self.key and not self.allow_insecure_key and _is_open(url):
+                hint = "use https or grpcs, or set allow_insecure_key"
+                yield f"urls.{number}", f"would send the key without encryption: {hint}"
+        if self.cert_key is not None and self.cert is None:
+            yield "cert_key", "needs its certificate: cert"
+
+
+def remote_url_problem(url: str) -> str:
+    """Why a text is not the URL of an inference server; empty if it is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return str(error)
+    if "@" in parts.netloc:
+        return "a login never belongs into a URL: use key"
+    is_bare = not (parts.query or parts.fragment) and url.isascii() and url.isprintable()
+    if parts.scheme not in _REMOTE_PORTS or not parts.hostname or port == 0 or not is_bare:
+        return f"must be a URL: {_REMOTE_URL}"
+    if parts.scheme.startswith("grpc") and (parts.path.strip("/") or port is None):
+        return "a URL of gRPC has a port, and nothing after it"
+    return ""
+
+
+def _is_open(url: str) -> bool:
+    """True if what is sent to a valid URL leaves this machine without encryption."""
+    parts = urlsplit(url)
+    local = parts.hostname == "localhost" or str(parts.hostname).startswith("127.")
+    return parts.scheme in {"http", "grpc"} and not local and parts.hostname != "::1"
+
+
+_REMOTE_PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": None}
+_REMOTE_URL: Final = "https://triton.plant:8000, or grpcs://triton.plant:8001"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.errors import EdgeAgentError, StoreError
 from edge_agent.findings import Finding, error, fine, first_of, warning
-from edge_agent.models import ModelRepository, checked_signer, keyring, verify_bundle
+from edge_agent.models import (
+    ModelRepository,
+    checked_signer,
+    keyring,
+    probe_remote,
+    verify_bundle,
+)
 from edge_agent.store import look_at_store
 
 if TYPE_CHECKING:
@@ -203,7 +209,27 @@ async def models(examined: Examined) -> list[Finding]:
     except EdgeAgentError as problem:
         return [error("trust", str(problem))]
     there = [name for name in names if (folder / name).is_dir()][:_MAX_MODELS]
-    return [await asyncio.to_thread(_model, examined, name, keys) for name in there]
+    found = [await asyncio.to_thread(_model, examined, name, keys) for name in there]
+    return found + [
+        one for name in there for one in await asyncio.to_thread(_model_servers, examined, name)
+    ]
+
+
+def _model_servers(examined: Examined, name: str) -> list[Finding]:
+    """The servers that run a model: reachable, its metadata, golden vectors and time there."""
+    config, where = examined.config, f"model {name}"
+    servers = tuple(config.remote.values())
+    try:
+        probed = probe_remote(config.models_dir / name, servers, config.runtime.max_batch)
+    except EdgeAgentError:
+        return []  # `_model` says why
+    mend = "until then the bundle's own graph scores; see docs/remote.md"
+    return [
+        warning(where, f"{one.url}: {one.problem}", mend)
+        if one.problem
+        else fine(where, f"{one.url}: golden vectors are correct, {one.latency_ms:.1f} ms")
+        for one in probed
+    ]
 
 
 def _model(examined: Examined, name: str, keys: Keyring) -> Finding:

@@ -54,15 +54,24 @@ class Replay:
         *,
         verified: VerifiedBundles | None = None,
         asset: str = "",
+        remote: bool = False,
     ) -> Replay:
         """Load and activate the models; candidate: a version to compare with the active one.
 
-        verified: bundles that need not be tried again. asset: as in `ModelManager`.
+        verified: bundles that need not be tried again. asset: as in `ModelManager`. remote: as in
+        `RuntimeBuilder`.
         """
         loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         known = verified or VerifiedBundles()
         builder = RuntimeBuilder(
-            Metrics(), FakeClock(), loading, {}, lambda: None, live=False, verified=known
+            Metrics(),
+            FakeClock(),
+            loading,
+            {},
+            lambda: None,
+            live=False,
+            verified=known,
+            remote=remote,
         )
         models = await builder.load_models(config, asset=asset)
         replay = cls(builder, builder.build(config, models))

@@ -16,7 +16,7 @@ from edge_agent.config.schema import Shard
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
 from edge_agent.daemon.model_manager import ModelManager
-from edge_agent.models import SessionRegistry, VerifiedBundles
+from edge_agent.models import RemoteAccess, SessionRegistry, VerifiedBundles
 from edge_agent.pipeline import Pipeline
 from edge_agent.plant import Plant
 from edge_agent.signals import INPUT_KINDS
@@ -80,7 +80,8 @@ class RuntimeBuilder:
     which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
     called when another version of a model is active; last_number: as in `AlarmTable`; live: False
     for a recording, which has no sources to start; isolation: of models that are not proven;
-    verified: bundles that need not be tried again.
+    verified: bundles that need not be tried again. remote: False if all models run here, also those
+    that have servers.
     """
 
     metrics: Metrics
@@ -93,6 +94,7 @@ class RuntimeBuilder:
     live: bool = True
     isolation: Isolation | None = None
     verified: VerifiedBundles = field(default_factory=VerifiedBundles)
+    remote: bool = True
 
     async def load_models(
         self, config: Config, within_s: float = math.inf, asset: str = ""
@@ -108,6 +110,9 @@ class RuntimeBuilder:
             config.trust,
             isolation=self.isolation,
             verified=self.verified,
+            remote=RemoteAccess(tuple(config.remote.values()), not self.live)
+            if self.remote
+            else None,
         )
         models = ModelManager(config, registry, self.loading, self.clock, asset)
         await models.load(within_s)

@@ -36,6 +36,7 @@ from edge_agent.models.bundle.reference_distribution import (
     histogram_of,
     histogram_of_units,
 )
+from edge_agent.models.bundle.remote_spec import RemoteAccess, RemoteSpec, Route, route_of
 from edge_agent.models.bundle.sandbox import child_command, child_environment
 from edge_agent.models.bundle.tasks import (
     DEVIATION,
@@ -74,6 +75,7 @@ from edge_agent.models.runtime.model import Model
 from edge_agent.models.runtime.providers import PROVIDERS_KEY, ProviderReport, choose_providers
 from edge_agent.models.runtime.reference import Reference
 from edge_agent.models.runtime.registry import ENGINES, SessionRegistry, Stamp, stamp_of
+from edge_agent.models.runtime.remote_probe import ProbedServer, probe_remote
 from edge_agent.models.runtime.verified import VerifiedBundles
 
 __all__ = [
@@ -119,11 +121,15 @@ __all__ = [
     "ModelRepository",
     "OutputNames",
     "Outputs",
+    "ProbedServer",
     "Problem",
     "ProviderReport",
     "Ref",
     "Reference",
+    "RemoteAccess",
+    "RemoteSpec",
     "Role",
+    "Route",
     "ServiceIsolation",
     "SessionRegistry",
     "Signature",
@@ -167,8 +173,10 @@ __all__ = [
     "packed_file",
     "parse_golden",
     "parse_ref",
+    "probe_remote",
     "read_manifest",
     "read_public_key",
+    "route_of",
     "runs_of",
     "sign_bundle",
     "signature_of",

@@ -137,6 +137,12 @@ class Metrics:
     model_process_ends = counter(
         "Processes of isolated models that died or had to be killed.", "model"
     )
+    model_remote_up = gauge("1 while a server runs the model, 0 while its own graph does.", "model")
+    model_remote_windows = counter(
+        "Windows of models that have servers, by where they were scored.", "model", "place"
+    )
+    model_remote_failures = counter("Failures of servers of models.", "model", "reason")
+    model_remote_seconds = histogram("One run at the servers.", "model", buckets=_RUN_SECONDS)
     shadow_windows = counter("Windows of a candidate by outcome.", "model", "outcome")
     shadow_alarms = counter("Alarms that each version would raise.", "model", "mode")
     shadow_seconds = histogram("One batched run of a candidate.", "model", buckets=_RUN_SECONDS)

@@ -18,18 +18,18 @@ from google.protobuf.json_format import ParseDict
 
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import Detail, Fault
+from edge_agent.oip_messages import MESSAGES, SERVICE
 from edge_agent.ops.access import Caller, check_size, denial
 from edge_agent.ops.routes import INFER, MODELS, OPEN, READ, Client, Refusal, Request
-from edge_agent.service.oip_messages import MESSAGES, SERVICE
 from edge_agent.service.oip_tensors import RequestError, bytes_of, read_parts, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from edge_agent.models import Signature
+    from edge_agent.oip_messages import Message
     from edge_agent.ops.access import Access
     from edge_agent.service.oip import Oip
-    from edge_agent.service.oip_messages import Message
     from edge_agent.service.oip_tensors import InferRequest
 
 log = logging.getLogger("edge_agent.service")

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from edge_agent.signals import Bindings, Outage
     from edge_agent.values import Columns, TensorBlock
 
+    _BundleRun = tuple[BundleVersions, ModelRun]
+
 
 class Deployments:
     """All deployments of a plant; iterating yields the active ones.
@@ -350,7 +352,7 @@ class Deployments:
         for part in in_turns(batches):
             runs = runs_of_models(part, self._metrics)
             scoring = [self._bundles[run.model.manifest.name] for run in runs]
-            ran = zip(scoring, runs, strict=True)
+            ran = _servers_last(zip(scoring, runs, strict=True))
             self._finish_runs([one for bundle, run in ran for one in bundle.score(run)])
             self.is_late |= any(bundle.queue for bundle in scoring)
         if self.is_late:
@@ -382,3 +384,14 @@ class Deployments:
             late = one.windows is not None and one.windows.late
             if late or one.gate.dropped or one.blocks is not None:
                 count_refused(one, self._metrics)
+
+
+def _servers_last(ran: Iterable[_BundleRun]) -> list[_BundleRun]:
+    """Models with servers after all others, which do not wait for them; these begin at once."""
+    here: list[_BundleRun] = []
+    there: list[_BundleRun] = []
+    for bundle, run in ran:
+        (here if run.model.remote is None else there).append((bundle, run))
+    for bundle, run in there:
+        bundle.begin(run)
+    return here + there

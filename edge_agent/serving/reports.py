@@ -120,12 +120,14 @@ class Reports:
         return found
 
     def faults(self, now_us: int) -> list[Fault]:
-        """The present faults of models: failing ones, else the last one that was rolled back."""
+        """The present faults of models: failing ones, else the last one that was rolled back.
+
+        Also those of the servers that should run them.
+        """
         bundles = self._bundles.items()
         failing = {n: b.active for n, b in bundles if b.active.state is State.FAILING}
-        if failing:
-            return _failing(failing)
-        return _stopped(self.stopped) or _rolled_back(self.refused, now_us)
+        found = _failing(failing) or _stopped(self.stopped) or _rolled_back(self.refused, now_us)
+        return found + [fault for name, one in bundles for fault in _of_servers(name, one.active)]
 
     def export(self) -> None:
         """Update the gauge of the active versions."""
@@ -134,6 +136,8 @@ class Reports:
             model = bundle.active.model
             labels = model.manifest.name, model.manifest.version, model.provider, model.variant
             self._metrics.model_info.labels(*labels).set(1)
+            if model.remote is not None:
+                model.remote.export()
 
 
 def _active_row(name: str, bundle: BundleVersions) -> dict[str, Any]:
@@ -174,6 +178,7 @@ def _about(model: Model) -> dict[str, Any]:
         "variant": model.variant,
         "provider": model.provider,
         "isolated": model.is_isolated,
+        "remote": model.remote and model.remote.as_dict(),
         "task": str(model.manifest.task),
         "provisional_s": model.manifest.provisional_s,
         "false_alarms_per_day": promise.rate,
@@ -183,7 +188,19 @@ def _about(model: Model) -> dict[str, Any]:
     }
 
 
+def _of_servers(name: str, version: Version) -> list[Fault]:
+    """The fault that none of a model's servers can be used, so that its own graph scores."""
+    reason = "" if version.model.remote is None else version.model.remote.trouble
+    if not reason:
+        return []
+    args = {"model": name, "version": version.number, "reason": reason}
+    text = f"model {name} runs here and not on its server: {reason}"
+    return [Fault(f"model_remote.{name}", text, Detail("model_remote", args))]
+
+
 def _failing(versions: Mapping[str, Version]) -> list[Fault]:
+    if not versions:
+        return []
     name, version = next(iter(versions.items()))
     args = {"model": name, "version": version.number, "reason": version.reason}
     text = "; ".join(f"model {name}: {one.reason}" for name, one in versions.items())

@@ -134,6 +134,7 @@ class ModelRun:
     late: LateError | None = None
     busy: bool = False
     begin_s: float = 0.0
+    feeds: Tensors | None = None  # of a run that began at the model's servers
     size: int = field(init=False)
     non_finite: int = 0
 
@@ -188,13 +189,21 @@ def _least_coverage(due: WindowBatch) -> float:
     return min(due.deployment.use.min_coverage, able)
 
 
+def begin_at_servers(run: ModelRun) -> None:
+    """Send the windows of a run to the servers of its model; `score_windows` has the answer."""
+    if run.model.remote is not None:
+        run.begin_s = perf_counter()
+        run.feeds = inputs_of(run.batches)
+        run.model.remote.begin(run.feeds)
+
+
 def score_windows(run: ModelRun, limit_s: float | None = None, *, wait: bool = True) -> ModelRun:
     """Score the windows of a run; blocking. A failure is in `error`; see also `late`.
 
     limit_s: a run that takes longer is ended, and counts as failed.
     """
-    feeds = inputs_of(run.batches)
-    run.begin_s = perf_counter()
+    feeds = inputs_of(run.batches) if run.feeds is None else run.feeds
+    run.begin_s = run.begin_s or perf_counter()
     return _completed(run, partial(run.model.infer, feeds, limit_s, wait=wait))
 
 

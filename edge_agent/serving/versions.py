@@ -16,6 +16,7 @@ from edge_agent.serving.runs import (
     ModelRun,
     RunStats,
     Trouble,
+    begin_at_servers,
     finish_late,
     score_windows,
     usable,
@@ -264,6 +265,11 @@ class BundleVersions:
             self.set_standby(old.standby.model)
 
     # -- runs ---------------------------------------------------------------------------------
+
+    def begin(self, run: ModelRun) -> None:
+        """Let the servers of a model begin, while the models of this gateway run."""
+        if self.queue.late is None and run.model is self.active.model:
+            begin_at_servers(run)
 
     def score(self, run: ModelRun) -> list[ModelRun]:
         """Execute a run, by the standby if the active version fails; blocking.

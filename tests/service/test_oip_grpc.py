@@ -21,8 +21,8 @@ from edge_agent.service.oip import Oip
 
 grpc = pytest.importorskip("grpc")
 
+from edge_agent.oip_messages import MESSAGES, SERVICE  # noqa: E402
 from edge_agent.service import oip_grpc  # noqa: E402
-from edge_agent.service.oip_messages import MESSAGES, SERVICE  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.cli.api_client import add_url, not_ours, query_rows, shown, url_of
 from edge_agent.cli.models.verb import (
@@ -26,6 +26,7 @@ from edge_agent.models import (
     keyring,
     load_manifest,
     parse_ref,
+    probe_remote,
     signer_shown,
     try_bundle,
     unpacked,
@@ -34,7 +35,8 @@ from edge_agent.models import (
 if TYPE_CHECKING:
     import argparse
 
-    from edge_agent.models import Keyring, Manifest, Trial
+    from edge_agent.config.schema import Config
+    from edge_agent.models import Keyring, Manifest, ProbedServer, Trial
 
 _COLUMNS: Final = (
     "NAME",
@@ -134,20 +136,29 @@ def _folders(repository: ModelRepository, name: str, models_dir: Path) -> list[t
 
 def _verify(args: argparse.Namespace) -> int:
     config = config_of(args)
-    models_dir, keys = models_dir_of(args, config), keyring(trust_of(config))
-    codes = [_verify_one(args, text, models_dir, keys) for text in args.bundles]
+    look = _Look(args, keyring(trust_of(config)), config)
+    models_dir = models_dir_of(args, config)
+    codes = [_verify_one(look, text, models_dir) for text in args.bundles]
     return max(codes)
 
 
-def _verify_one(args: argparse.Namespace, text: str, models_dir: Path, keys: Keyring) -> int:
+class _Look(NamedTuple):
+    """How bundles are verified."""
+
+    args: argparse.Namespace
+    keys: Keyring
+    config: Config | None
+
+
+def _verify_one(look: _Look, text: str, models_dir: Path) -> int:
     """Verify one bundle and print the result; 1 if it is refused or missing."""
-    given = Path(text)
+    args, given = look.args, Path(text)
     try:
         if given.suffix == SUFFIX or given.is_file():
             with unpacked(given) as folder:
-                return _report(args, folder, keys, str(given))
+                return _report(look, folder, str(given))
         folder = _version_folder(text, models_dir)
-        return _report(args, folder, keys, str(folder))
+        return _report(look, folder, str(folder))
     except EdgeAgentError as error:
         if len(args.bundles) == 1:
             raise
@@ -163,22 +174,36 @@ def _version_folder(text: str, models_dir: Path) -> Path:
     return bundle_folder(text, models_dir)
 
 
-def _report(args: argparse.Namespace, folder: Path, keys: Keyring, shown: str) -> int:
+def _report(look: _Look, folder: Path, shown: str) -> int:
+    args, keys = look.args, look.keys
     found, trial = try_bundle(folder)
     signer = "" if found else signer_shown(folder, keys)
     told = [str(problem) for problem in found] or _refusal(folder, keys)
+    is_valid = not told
+    servers = _servers(folder, look.config) if is_valid else []
+    told += [f"{one.url}: {one.problem}" for one in servers if one.problem]
     problems = [text.replace(str(folder), shown) for text in told]
     if args.json:
         row = {"bundle": shown, "ok": not problems, "problems": problems, "signer": signer}
+        row |= {"servers": [one._asdict() for one in servers]}
         print(json.dumps(row | {"variants": trial.as_json()}))
         return 1 if problems else 0
-    complain(problems)
-    if not problems:
+    if is_valid:
         manifest = load_manifest(folder)
         print(f"{manifest.name} {manifest.version}: ok (checksums, graph, golden vectors)")
         print(f"signer: {signer}")
         print(_variants(trial), end="")
+        for one in servers:
+            print("" if one.problem else f"{one.url}: ok, {one.latency_ms:.1f} ms\n", end="")
+    complain(problems)
     return 1 if problems else 0
+
+
+def _servers(folder: Path, config: Config | None) -> list[ProbedServer]:
+    """The bundle at the servers that may run it; without a config none may."""
+    if config is None:
+        return []
+    return probe_remote(folder, tuple(config.remote.values()), config.runtime.max_batch)
 
 
 def _refusal(folder: Path, keys: Keyring) -> list[str]:

@@ -29,6 +29,7 @@ from edge_agent.models.bundle.reference_distribution import (  # noqa: TC001 (re
     Histogram,
     Interval,
 )
+from edge_agent.models.bundle.remote_spec import RemoteSpec  # noqa: TC001 (read at run time)
 from edge_agent.models.bundle.tasks import OutputNames  # noqa: TC001 (read at run time)
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Manifest:
     benchmarks: dict[str, str] = field(default_factory=dict)
     training: dict[str, str] = field(default_factory=dict)
     kind: str = WINDOW.name
+    remote: RemoteSpec | None = None
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.tasks import Outputs
     from edge_agent.models.runtime.engine import Engine
     from edge_agent.models.runtime.reference import Reference
+    from edge_agent.models.runtime.remote import RemoteEngine
     from edge_agent.models.runtime.run_mark import RunMark
 
     Floats = NDArray[np.float32]
@@ -47,14 +48,21 @@ class Model:
         self.variant = trial.chosen
         self.signer = UNSIGNED  # the id of the key
         self.reference: Reference | None = None  # a healthy window, for explanations
+        self.remote: RemoteEngine | None = None  # the servers that run it in place of the engine
         self.provider = engine.providers[0] if engine.providers else "none"
         self._task = manifest.task_row
         self._tensors = manifest.outputs.named()
         self._names = tuple(self._tensors.values())
         self._shapes = {role: manifest.output_shape(role) for role in self._tensors}
         self._mark: RunMark | None = None
+        self._budget_s: float | None = None  # of a run that is late at a server
         self._label = b""
         weakref.finalize(self, engine.close)
+
+    def use_servers(self, remote: RemoteEngine) -> None:
+        """Let servers run it; its own graph remains their replacement."""
+        self.remote = remote
+        weakref.finalize(self, remote.close)
 
     def mark_runs(self, mark: RunMark | None) -> None:
         """Mark its runs in this process."""
@@ -85,8 +93,24 @@ class Model:
         feeds: by tensor of `manifest.tensors()`, the windows first: the window of the scalars,
         float32 [N, length, scalars]; `unit`, int64 [N], index into the manifest's units; each other
         input by its name. budget_s: the maximum time. LateError if it runs in a process of its own
-        and takes longer than a turn should wait (see `late_outputs`); wait: False not to wait.
+        or on a server and takes longer than a turn should wait (see `late_outputs`); wait: False
+        not to wait.
         """
+        if self.remote is not None:
+            self._budget_s = budget_s
+            found = self.remote.infer(feeds, wait=wait)
+            if found is not None:
+                return self._outputs(found)
+        return self.infer_here(feeds, budget_s, wait=wait)
+
+    def infer_here(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        budget_s: float | None = None,
+        *,
+        wait: bool = True,
+    ) -> Outputs:
+        """The same by its own graph, on this machine."""
         engine = self.engine
         if isinstance(engine, IsolatedEngine):
             return self._outputs(engine.infer(feeds, self._names, budget_s, wait=wait))
@@ -100,6 +124,11 @@ class Model:
 
     def late_outputs(self) -> Outputs:
         """The outputs of a run that was late; LateError if it is still not over."""
+        if self.remote is not None and (feeds := self.remote.late_feeds) is not None:
+            found = self.remote.late_answer()
+            if found is not None:
+                return self._outputs(found)
+            return self.infer_here(feeds, self._budget_s)
         if not isinstance(self.engine, IsolatedEngine):
             raise ModelError("its run was given up", where=self.manifest.name)
         return self._outputs(self.engine.late_answer())

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edge_agent.config.settings import Runtime
     from edge_agent.models.bundle.golden import Golden
     from edge_agent.models.bundle.manifest import Manifest
+    from edge_agent.models.bundle.remote_spec import RemoteAccess
     from edge_agent.models.bundle.variants import Trial
     from edge_agent.models.runtime.engine import Engine, LoadableEngine
     from edge_agent.models.runtime.isolation import Isolation
@@ -66,6 +67,7 @@ class SessionRegistry:
     trust: trusted keys and names; ConfigError if a key cannot be read. kinds, engines: the class
     of the manifest and that of the engine, by kind of bundle. isolation: of graphs that are not
     proven; None if all run in this process. verified: bundles that need not be tried again.
+    remote: the servers that may run models; None if all run here.
     """
 
     def __init__(  # noqa: PLR0913 (two tables)
@@ -79,7 +81,9 @@ class SessionRegistry:
         engines: Mapping[str, type[LoadableEngine]] = ENGINES,
         isolation: Isolation | None = None,
         verified: VerifiedBundles | None = None,
+        remote: RemoteAccess | None = None,
     ) -> None:
+        self._remote = remote
         self._isolation = isolation
         self._verified = verified or VerifiedBundles()
         self._kinds = kinds
@@ -241,10 +245,21 @@ class SessionRegistry:
         model = Model(manifest, engine, files.digest, trial)
         self._check_providers(providers, engine.providers)
         model.self_test(golden)
+        self._use_servers(model, golden)
         model.reference = reference_of(manifest, golden.inputs, golden.outputs)
         if self._isolation is not None:
             model.mark_runs(self._isolation.mark)
         return model
+
+    def _use_servers(self, model: Model, golden: Golden) -> None:
+        """Let the servers run it that its manifest and the config name."""
+        if self._remote is None or not (model.manifest.remote or self._remote.servers):
+            return
+        from edge_agent.models.runtime.remote import open_remote  # noqa: PLC0415 (few need it)
+
+        engine = open_remote(model.manifest, golden, self._runtime, self._remote, self._metrics)
+        if engine is not None:
+            model.use_servers(engine)
 
     def _engine(self, request: LoadRequest, digest: str, trial: Trial) -> Engine:
         manifest, isolation = request.manifest, self._isolation

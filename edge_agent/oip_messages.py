@@ -47,7 +47,10 @@ _MESSAGES: Final = {
         "4 double_param double, 5 uint64_param uint64"
     ),
     "Parameter": "1 key string, 2 value InferParameter",
-    "InferTensorContents": "3 int64_contents int64[], 6 fp32_contents float[]",
+    "InferTensorContents": (
+        "2 int_contents int32[], 3 int64_contents int64[], 6 fp32_contents float[], "
+        "7 fp64_contents double[]"
+    ),
     "InferInputTensor": (
         "1 name string, 2 datatype string, 3 shape int64[], 4 parameters Parameter[], "
         "5 contents InferTensorContents"
@@ -58,7 +61,9 @@ _MESSAGES: Final = {
         "5 inputs InferInputTensor[], 6 outputs InferRequestedOutputTensor[], "
         "7 raw_input_contents bytes[]"
     ),
-    "InferOutputTensor": "1 name string, 2 datatype string, 3 shape int64[]",
+    "InferOutputTensor": (
+        "1 name string, 2 datatype string, 3 shape int64[], 5 contents InferTensorContents"
+    ),
     "ModelInferResponse": (
         "1 model_name string, 2 model_version string, 3 id string, 4 parameters Parameter[], "
         "5 outputs InferOutputTensor[], 6 raw_output_contents bytes[]"
