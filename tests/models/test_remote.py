@@ -434,7 +434,7 @@ def test_nothing_of_it_is_imported_unless_a_bundle_has_a_server(tmp_path: Path) 
         "import sys; sys.path[:0] = [{!r}, {!r}]; from isolated_models import Host; "
         "from pathlib import Path; from tiny_versions import mean; "
         "Host(Path({!r})).load(mean); "
-        "print([one for one in sys.modules if 'runtime.remote' in one])"
+        "print([one for one in sys.modules if 'remote_server' in one])"
     )
     paths = [str(one) for one in sys.path if one.endswith("tests")]
     text = code.format(paths[0], paths[0].removesuffix("/tests"), str(tmp_path))
