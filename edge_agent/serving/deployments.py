@@ -82,6 +82,7 @@ class Deployments:
         self._monotonic_s = 0.0
         self._ran: list[ModelRun] = []  # in this turn
         self.is_late = False
+        self._has_servers = False  # of any model that was active
         rules, limits = alarms.rules, config.alarms
         new_alarms = partial(ShadowAlarms, rules=rules, limits=limits, replayed=not live)
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
@@ -205,6 +206,7 @@ class Deployments:
     def _report_active(self, model: Model, before: str, actor: str) -> None:
         """Report which version is active; the reconciler reports a rollback."""
         log_active(model)
+        self._has_servers |= model.remote is not None
         if all(one.good is not model for one in self.rollbacks):
             name, version = model.manifest.name, model.manifest.version
             self.on_change(ModelChange("activate", name, version, before, actor))
@@ -352,7 +354,9 @@ class Deployments:
         for part in in_turns(batches):
             runs = runs_of_models(part, self._metrics)
             scoring = [self._bundles[run.model.manifest.name] for run in runs]
-            ran = _servers_last(zip(scoring, runs, strict=True))
+            ran: Iterable[_BundleRun] = zip(scoring, runs, strict=True)
+            if self._has_servers:
+                ran = _servers_last(ran)
             self._finish_runs([one for bundle, run in ran for one in bundle.score(run)])
             self.is_late |= any(bundle.queue for bundle in scoring)
         if self.is_late:
