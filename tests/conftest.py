@@ -13,7 +13,13 @@ from workers import OneFileOneWorker, work_of
 from edge_agent.clock import FakeClock
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import ListIntake, Mosquitto, find_free_port, find_mosquitto
-from scripts.rigs import find_clients_python, find_data, find_node_modules
+from scripts.rigs import (
+    find_clients_python,
+    find_data,
+    find_node_modules,
+    find_text_model,
+    find_text_python,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,6 +115,24 @@ def clients_python() -> Path:
     place = find_clients_python()
     if place is None:
         pytest.skip("no foreign clients: ./scripts/test installs them where it may")
+    return place
+
+
+@pytest.fixture(scope="session")
+def text_python() -> Path:
+    """A Python with foreign clients of the OpenAI API; skips where it is not installed."""
+    place = find_text_python()
+    if place is None:
+        pytest.skip("no clients of the OpenAI API: ./scripts/test installs them where it may")
+    return place
+
+
+@pytest.fixture(scope="session")
+def text_model() -> Path:
+    """The file of a small language model; skips where it is not installed."""
+    place = find_text_model()
+    if place is None:
+        pytest.skip("no language model: ./scripts/test installs it where it may")
     return place
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "expand_range",
     "find_problems",
     "id_ranges",
+    "language",
     "limit_rules",
     "limits",
     "load",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from edge_agent.config.bearing import Bearing, turns_per_s
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.language import Language
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.settings import (
     Http,
@@ -391,6 +392,7 @@ class Config:
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
     manuals: Manuals = field(default_factory=Manuals)
+    language: Language = field(default_factory=Language)
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
 

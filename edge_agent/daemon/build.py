@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Fault
     from edge_agent.service.oip import Oip
     from edge_agent.service.oip_grpc import GrpcServer
+    from edge_agent.service.openai import OpenAi
     from edge_agent.service.served_models import ServedModels
 
 
@@ -73,6 +74,7 @@ class Parts:
     http: HttpServer
     served: ServedModels | None = None
     grpc: GrpcServer | None = None
+    text: OpenAi | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
@@ -232,11 +234,22 @@ class Parts:
         ]
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
+        text = self._build_text(config) if config.language.engine != "none" else None
+        routes += [] if text is None else text.routes()
         keys = config.store.path.with_name(FILE_NAME)
         self.http = HttpServer(config.http, with_document(routes), self.clock, keys)
         self.http.guard.on_denied = self.commands.deny_over_http
+        if text is not None:
+            self.http.guard.error_forms[text.errors_below] = text.error_body
         if oip is not None and config.inference.grpc_port:
             self.grpc = _grpc_server(oip, self.http, config)
+
+    def _build_text(self, config: Config) -> OpenAi:
+        """The language model for other programs; a gateway without it does not import it."""
+        from edge_agent.service import openai  # noqa: PLC0415
+
+        self.text = openai.text_of(config.language, self.questions.ask, self.metrics, self.clock)
+        return self.text
 
     def _build_inference(self) -> Oip:
         """The models for other programs. A gateway without them does not import their modules."""

@@ -146,6 +146,8 @@ class Daemon:
         }
         if parts.served is not None:
             jobs["served models"] = repeat("served models", TEND_EVERY_S, parts.served.tend)
+        if parts.text is not None:
+            jobs["text"] = repeat("text", TEND_EVERY_S, parts.text.tend)
         if parts.grpc is not None:
             jobs["grpc"] = repeat("grpc", TEND_EVERY_S, parts.grpc.start, first_s=0.0)
         async with asyncio.TaskGroup() as group:
@@ -179,6 +181,8 @@ class Daemon:
             await guard("stop", parts.grpc.stop())
         if parts.served is not None:
             await guard("stop", parts.served.stop())
+        if parts.text is not None:
+            await guard("stop", parts.text.close())
         await guard("stop", parts.predictions.close())
         await guard("stop", parts.questions.close())
         await parts.publisher.stop(deadline_s)

@@ -148,6 +148,12 @@ class Metrics:
     shadow_seconds = histogram("One batched run of a candidate.", "model", buckets=_RUN_SECONDS)
     served_models = gauge("Models in memory for other programs.")
     served_requests = counter("Requests of other programs to models.", "outcome")
+    text_requests = counter("Requests for text of other programs.", "outcome")
+    text_tokens = counter("Tokens of the language model.", "kind")
+    text_seconds = histogram("One request of the language model.", buckets=_SECONDS)
+    text_waiting = gauge("Requests that wait for the language model.")
+    text_process_up = gauge("1 while the process of the language model is there.")
+    text_process_ends = counter("Processes of the language model that ended by themselves.")
     provider_missing = gauge("1 if a configured execution provider is missing.", "provider")
     assets = gauge("Assets of the config and discovered assets.")
     asset_running = gauge(

@@ -1,6 +1,6 @@
 """What other programs may ask: each interface is a table of routes for `ops.http`.
 
-`oip`, `oip_grpc` and `served_models` are imported by name, if the config enables them.
+`oip`, `oip_grpc`, `served_models` and `openai` are imported by name, if the config enables them.
 """
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
@@ -31,6 +31,7 @@ __all__ = [
     "ask_routes",
     "oip",
     "oip_grpc",
+    "openai",
     "predict_routes",
     "served_models",
     "status_routes",

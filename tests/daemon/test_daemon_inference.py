@@ -70,6 +70,43 @@ async def test_the_daemon_serves_its_bundles(tmp_path: Path) -> None:
         await queue.infer({"x": x}, 2)
 
 
+TEXTS = """
+import sys
+from edge_agent.clock import SystemClock
+from edge_agent.config.schema import Config
+from edge_agent.config.language import EngineKind, Language
+from edge_agent.daemon.build import Parts
+Parts(Config(language=Language(engine=EngineKind(sys.argv[1]))), None, SystemClock())
+print(*(name for name in sys.modules if "llama" in name or name.endswith("service.openai")))
+"""
+
+
+@pytest.mark.parametrize("engine", ["none", "openai", "llama_cpp"])
+def test_a_gateway_without_language_model_does_not_import_its_modules(engine: str) -> None:
+    """llama.cpp itself is never in the daemon; a gateway with a model is the control."""
+    command = [sys.executable, "-c", TEXTS, engine]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert ("edge_agent.service.openai" in found) is (engine != "none")
+    assert "xllamacpp" not in found
+    assert engine != "none" or found == []
+
+
+async def test_the_daemon_serves_texts(tmp_path: Path) -> None:
+    """The routes are there, in the form of the API, and the config says with which model."""
+    site = Site(tmp_path, unused_url(), language={"engine": "assistant"})
+    async with Running(site.path) as daemon, aiohttp.ClientSession() as session:
+        async with session.get(f"{daemon.url}/v1/models") as answer:
+            assert [row["id"] for row in (await answer.json())["data"]] == ["edge-agent"]
+        said = {"role": "user", "content": "What is wrong with P-1?"}
+        body = {"model": "edge-agent", "messages": [said]}
+        async with session.post(f"{daemon.url}/v1/chat/completions", json=body) as answer:
+            found = await answer.json()
+            assert answer.status == 200, found
+        assert "P-1" in found["choices"][0]["message"]["content"]
+        async with session.get(f"{daemon.url}/v1/models/x") as answer:
+            assert (await answer.json())["error"]["code"] == "model_not_found"
+
+
 async def test_without_the_key_there_is_no_route(tmp_path: Path) -> None:
     """Off unless the config says so."""
     async with gateway(tmp_path, enabled=False) as daemon, aiohttp.ClientSession() as session:
