@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Final, Protocol
 
@@ -31,6 +32,29 @@ class SystemClock:
     def now_us(self) -> int:
         """Microseconds since the epoch, UTC."""
         return time.time_ns() // 1_000
+
+
+class ApartTime:
+    """The processor time of this process that other programs' requests use.
+
+    What paces itself by the load of the plant leaves it out. s: in seconds; an attribute, so that
+    to read it is no call.
+    """
+
+    def __init__(self) -> None:
+        self.s = 0.0
+        self._adding = threading.Lock()
+        self._known = threading.local()
+
+    def count_thread(self) -> None:
+        """Add what the calling thread has used since its last call, or since its start."""
+        now_s = time.thread_time()
+        with self._adding:
+            self.s += now_s - getattr(self._known, "s", 0.0)
+        self._known.s = now_s
+
+
+APART: Final = ApartTime()
 
 
 class StepWatch:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.clock import FakeClock
+from edge_agent.clock import ApartTime, FakeClock
+from edge_agent.daemon import pipeline_loop
 from edge_agent.daemon.pipeline_loop import BUSY, FREE, FollowerPace
+from edge_agent.sources.mqtt import session
 from edge_agent.sources.mqtt.session import RESTS_PER_WORK, SHORTEST_S, ReaderPace
 
 LONGEST_S = 0.02
@@ -76,6 +78,20 @@ def test_the_pipeline_follows_at_once_until_the_processor_is_busy(
         machine.spend(0.01 * load, 0.01)
         found_s = pace.pause_s(LONGEST_S)
     assert found_s == pytest.approx(share * LONGEST_S, abs=LONGEST_S / 100)
+
+
+def test_what_other_programs_ask_for_makes_nobody_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their processor time is in that of the process, and no load of the plant."""
+    apart, machine = ApartTime(), Machine()
+    monkeypatch.setattr(session, "APART", apart)
+    monkeypatch.setattr(pipeline_loop, "APART", apart)
+    reader = ReaderPace(lambda: machine.cpu_s)
+    pipeline = FollowerPace(lambda: machine.cpu_s, machine.clock.monotonic_s)
+    for _ in range(1000):
+        machine.spend(0.01, 0.01)
+        apart.s += 0.01
+        found_s = reader.pause_s(LONGEST_S), pipeline.pause_s(LONGEST_S)
+    assert found_s == pytest.approx((SHORTEST_S, 0.0))
 
 
 def test_two_calls_in_one_instant_are_no_load() -> None:

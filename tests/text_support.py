@@ -147,7 +147,7 @@ async def texts(config: Language, clock: Clock | None = None, **http: Any) -> As
         yield Texts(api, metrics, server, f"http://127.0.0.1:{server.port}")
     finally:
         await server.stop()
-        await api.close()
+        await api.stop()
 
 
 def foreign(url: str, **changes: Any) -> Language:

@@ -40,6 +40,7 @@ from edge_agent.models import Isolation
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.metrics import Metrics
+from edge_agent.ops.service_loop import ServiceLoop
 from edge_agent.service import (
     Predictions,
     Questions,
@@ -79,6 +80,7 @@ class Parts:
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
         self.is_ready = False
+        self.service_loop = ServiceLoop()
         self.metrics = Metrics()
         self.metrics.build_info.labels(__version__).set(1)
         self.boundary = ErrorBoundary(self.metrics, clock)
@@ -196,7 +198,7 @@ class Parts:
             self.model_audit.save,
             self.verified.save,
             self.feedback.save,
-            lambda: self.http.listen(),  # noqa: PLW0108 (made below)
+            lambda: self.service_loop.run(self.http.listen()),
         )
         self.supervisor = Supervisor(
             runtime, self.publisher, self.links, find_faults, periodic_work, clock
@@ -237,8 +239,10 @@ class Parts:
         text = self._build_text(config) if config.language.engine != "none" else None
         routes += [] if text is None else text.routes()
         keys = config.store.path.with_name(FILE_NAME)
-        self.http = HttpServer(config.http, with_document(routes), self.clock, keys)
-        self.http.guard.on_denied = self.commands.deny_over_http
+        at_home = self.service_loop.at_home
+        self.http = HttpServer(config.http, with_document(routes), self.clock, keys, at_home)
+        deny = self.commands.deny_over_http
+        self.http.guard.on_denied = lambda *denied: at_home(deny(*denied))
         if text is not None:
             self.http.guard.error_forms[text.errors_below] = text.error_body
         if oip is not None and config.inference.grpc_port:
@@ -248,7 +252,10 @@ class Parts:
         """The language model for other programs; a gateway without it does not import it."""
         from edge_agent.service import openai  # noqa: PLC0415
 
-        self.text = openai.text_of(config.language, self.questions.ask, self.metrics, self.clock)
+        at_home, ask = self.service_loop.at_home, self.questions.ask
+        self.text = openai.text_of(
+            config.language, lambda asked: at_home(ask(asked)), self.metrics, self.clock
+        )
         return self.text
 
     def _build_inference(self) -> Oip:
@@ -262,9 +269,9 @@ class Parts:
             self.loop.turning.locked,
             self.clock,
         )
-        self.loop.other_cpu_s = self.served.cpu_s
+        at_home = self.service_loop.at_home
         made = oip.Oip(self.served, self.metrics)
-        made.audit = self.values.audit
+        made.audit = lambda *done: at_home(self.values.audit(*done))
         return made
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
@@ -22,7 +23,7 @@ from edge_agent.service import MANUALS_EVERY_S
 from edge_agent.serving import RECONCILE_EVERY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -112,7 +113,8 @@ class Daemon:
         await parts.rul_store.restore()
         await parts.followed.restore()
         await parts.feedback.restore()
-        await parts.http.start()
+        parts.service_loop.start()
+        await parts.service_loop.run(parts.http.start())
         for source in self.runtime.sources.values():
             await source.start()
         parts.is_ready = True
@@ -145,11 +147,13 @@ class Daemon:
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }
         if parts.served is not None:
-            jobs["served models"] = repeat("served models", TEND_EVERY_S, parts.served.tend)
+            tend = partial(self._apart, parts.served.tend)
+            jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)
         if parts.text is not None:
-            jobs["text"] = repeat("text", TEND_EVERY_S, parts.text.tend)
+            jobs["text"] = repeat("text", TEND_EVERY_S, partial(self._apart, parts.text.tend))
         if parts.grpc is not None:
-            jobs["grpc"] = repeat("grpc", TEND_EVERY_S, parts.grpc.start, first_s=0.0)
+            listen = partial(self._apart, parts.grpc.start)
+            jobs["grpc"] = repeat("grpc", TEND_EVERY_S, listen, first_s=0.0)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
             await self._stop.wait()
@@ -157,6 +161,9 @@ class Daemon:
             await within(deadline_s, parts.loop.turning.acquire())
             for task in tasks:  # none of them is in the pipeline now
                 task.cancel()
+
+    async def _apart(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await self.parts.service_loop.run(work())
 
     async def shutdown(self) -> None:
         """Stop the sources, drain the pipeline and the outbox, close; safe after a failed start."""
@@ -176,14 +183,10 @@ class Daemon:
             await guard("stop", parts.model_audit.save())
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.save(at_once=True))
-        await guard("stop", parts.http.stop())
-        if parts.grpc is not None:
-            await guard("stop", parts.grpc.stop())
-        if parts.served is not None:
-            await guard("stop", parts.served.stop())
-        if parts.text is not None:
-            await guard("stop", parts.text.close())
-        await guard("stop", parts.predictions.close())
+        for one in (parts.http, parts.grpc, parts.served, parts.text, parts.predictions):
+            if one is not None:
+                await guard("stop", self._apart(one.stop))
+        await guard("stop", parts.service_loop.stop())
         await guard("stop", parts.questions.close())
         await parts.publisher.stop(deadline_s)
         if runtime is not None:

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import APART
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
@@ -33,8 +35,8 @@ _LOAD_MEMORY_S: Final = 0.5
 class FollowerPace:
     """The pauses between two turns, so that under load more values share the cost of a turn.
 
-    There is none while there is spare time. cpu_s: processor time of this process; monotonic_s:
-    time that passes; both in seconds.
+    There is none while there is spare time. cpu_s: processor time of this process, of which that of
+    other programs does not count; monotonic_s: time that passes; both in seconds.
     """
 
     def __init__(
@@ -43,12 +45,12 @@ class FollowerPace:
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cpu_s, self._monotonic_s = cpu_s, monotonic_s
-        self._since = cpu_s(), monotonic_s()
+        self._since = cpu_s() - APART.s, monotonic_s()
         self._load = 0.0  # share of a core
 
     def pause_s(self, longest_s: float) -> float:
         """Return the pause now, from the load of the last half second."""
-        before, self._since = self._since, (self._cpu_s(), self._monotonic_s())
+        before, self._since = self._since, (self._cpu_s() - APART.s, self._monotonic_s())
         work_s, passed_s = self._since[0] - before[0], self._since[1] - before[1]
         if passed_s > 0:
             weight = min(1.0, passed_s / _LOAD_MEMORY_S)
@@ -84,8 +86,6 @@ class PipelineLoop:
         self._turned_s = clock.monotonic_s()
         self._linked_s = -math.inf
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
-        # Processor time of this process that is not the pipeline's: it must not slow it down.
-        self.other_cpu_s: Callable[[], float] = lambda: 0.0
 
     def wake(self) -> None:
         """Signal that values have arrived."""
@@ -101,7 +101,7 @@ class PipelineLoop:
 
     async def _run_turns(self) -> None:
         loop = asyncio.get_running_loop()
-        pace = FollowerPace(lambda: time.process_time() - self.other_cpu_s())
+        pace = FollowerPace()
         while True:
             async with self.turning:
                 await self.run_turn()

@@ -13,4 +13,5 @@ __all__ = [
     "notify",
     "owner",
     "routes",
+    "service_loop",
 ]

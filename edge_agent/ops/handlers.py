@@ -26,11 +26,12 @@ from edge_agent.ops.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from edge_agent.ops.bodies import LargeBodies
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    AtHome = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 # After a reader of the API the next one waits for twice the time that this one took.
 REST_FACTOR: Final = 2.0
@@ -62,14 +63,26 @@ class Pace:
 
 
 def handler_of(
-    route: Route, pace: Pace, bodies: LargeBodies, is_valid: Callable[[Client], bool]
+    route: Route,
+    pace: Pace,
+    bodies: LargeBodies,
+    is_valid: Callable[[Client], bool],
+    at_home: AtHome | None,
 ) -> Handler:
     """The aiohttp handler of a route; a handler that is a coroutine function has its own pace.
 
-    is_valid: False after a client's key was revoked: what it asked is not done, what was found out
-    for it is not sent, and its stream ends.
+    at_home: runs what is not apart on the daemon's loop; None: it is this one. is_valid: False
+    after a client's key was revoked: what it asked is not done, what was found out for it is not
+    sent, and its stream ends.
     """
     is_paced = route.scope == READ and not iscoroutinefunction(route.handler)
+    away = None if route.is_apart else at_home
+
+    async def said(asked: Request) -> Response:
+        async with pace if is_paced else nullcontext():
+            found = _encoded(route.handler(asked))
+        response: Response = _encoded(await found) if isawaitable(found) else found
+        return response
 
     async def answer(request: web.Request) -> web.StreamResponse:
         parts, query = request.match_info, _query(request, route)
@@ -83,16 +96,15 @@ def handler_of(
             _expect_key(client, is_valid)  # a body may take its time
             goes_on = lambda: request.transport is not None and is_valid(client)  # noqa: E731
             asked = Request(parts, query, body, client, request.headers, goes_on)
-            async with pace if is_paced else nullcontext():
-                said = _encoded(route.handler(asked))
-            response = _encoded(await said) if isawaitable(said) else said
+            response = await (said(asked) if away is None else away(said(asked)))
         if route.scope in CHANGES_NOTHING:  # of what is done, everybody may hear
             _expect_key(client, is_valid)
         headers = {**response.headers, hdrs.CONTENT_TYPE: response.content_type}
         if isinstance(response.body, bytes):
             return web.Response(body=response.body, status=response.status, headers=headers)
         stream = web.StreamResponse(status=response.status, headers=headers)
-        return await _streamed(request, stream, response.body, goes_on)
+        sent = response.body if away is None else _from_home(response.body, away)
+        return await _streamed(request, stream, sent, goes_on)
 
     return answer
 
@@ -120,6 +132,19 @@ async def _streamed(
             raise ConnectionResetError("the client is gone, or its key")
     await answer.write_eof()
     return answer
+
+
+async def _from_home(parts: AsyncGenerator[bytes], at_home: AtHome) -> AsyncGenerator[bytes]:
+    """A stream whose parts are made on the daemon's loop."""
+    try:
+        while (part := await at_home(_part_of(parts))) is not None:
+            yield part
+    finally:
+        await at_home(parts.aclose())
+
+
+async def _part_of(parts: AsyncGenerator[bytes]) -> bytes | None:
+    return await anext(parts, None)
 
 
 async def _next_part(parts: AsyncGenerator[bytes], goes_on: Callable[[], bool]) -> bytes | None:

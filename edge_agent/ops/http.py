@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.settings import Http
+    from edge_agent.ops.handlers import AtHome
 
 log = logging.getLogger("edge_agent.ops")
 
@@ -65,16 +66,23 @@ class HttpServer:
     port: the one in use; with port 0 the system chooses it.
     It listens on a TCP port and on a unix socket, `socket_path`. An address that it cannot have is
     a fault, and tried again by `listen`. keys: the file of the API keys, unless the config names
-    another. Raises ConfigError if the token is too short.
+    another. at_home: runs handlers on the daemon's loop, if the server has another one. Raises
+    ConfigError if the token is too short.
     """
 
     def __init__(
-        self, config: Http, routes: Sequence[Route], clock: Clock, keys: Path | None = None
+        self,
+        config: Http,
+        routes: Sequence[Route],
+        clock: Clock,
+        keys: Path | None = None,
+        at_home: AtHome | None = None,
     ) -> None:
         self.port = config.port
         self.socket_path = config.socket
         self._config = config
         self._clock = clock
+        self._at_home = at_home
         self.routes = (*page_routes(), *routes)
         self._connections = Connections()
         path = config.keys or keys or Path(FILE_NAME)
@@ -188,7 +196,9 @@ class HttpServer:
         app.on_response_prepare.append(add_headers)
         pace, bodies = Pace(), LargeBodies()
         for route in self.routes:
-            handler = handler_of(route, pace, bodies, self.guard.access.is_still_valid)
+            handler = handler_of(
+                route, pace, bodies, self.guard.access.is_still_valid, self._at_home
+            )
             self.guard.scopes[handler] = route.scope
             if route.method == hdrs.METH_GET:
                 app.router.add_get(route.path, handler)  # and HEAD
@@ -208,7 +218,7 @@ def page_routes() -> list[Route]:
         path = _PAGES.get(file.name, f"/static/{file.name}")
         kind = _PAGE_TYPES[file.name.rpartition(".")[2]]
         answer = Response(file.read_bytes(), f"{kind}; charset=utf-8")
-        rows.append(Route("GET", path, partial(_same, answer), OPEN))
+        rows.append(Route("GET", path, partial(_same, answer), OPEN, is_apart=True))
     return rows
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,9 @@ class KeyRing:
         self._clock = clock
         self._is_required = is_required
         self._was_there = False
+        self._reading = (
+            threading.Lock()
+        )  # the server's thread, and the daemon's that asks for faults
         self._state: _FileState | None = None
         self._trouble: EdgeAgentError | None = None
         self._keys: dict[str, Key] = {}
@@ -106,6 +110,10 @@ class KeyRing:
 
     def _refresh(self) -> None:
         """Read the file if it is another one than before; a look costs 2 µs."""
+        with self._reading:
+            self._look()
+
+    def _look(self) -> None:
         try:
             found = os.stat(self._name)  # noqa: PTH116 (at each request: half the time of a Path's)
             state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -145,7 +145,8 @@ class Route:
     is refused, except by a route without any. content_type: of the body of a POST or PUT, or
     ANY_TYPE; at most max_body bytes. parse: makes the request's body from the JSON value and the
     parts of the path, or raises `Refusal`. summary, takes, answer: for /openapi.json; JSON schemas
-    of the body of a request, and of the answer (None: it is not JSON).
+    of the body of a request, and of the answer (None: it is not JSON). is_apart: the handler runs
+    on the loop of the server and does not hold up the daemon's; else it uses the daemon's objects.
     """
 
     method: str
@@ -159,6 +160,7 @@ class Route:
     summary: str = ""
     takes: Schema | None = None
     answer: Schema | None = None
+    is_apart: bool = False
 
 
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from edge_agent.clock import APART
 from edge_agent.errors import ModelError
 from edge_agent.models import Engine, signature_of
+from edge_agent.ops.service_loop import name_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,8 +140,6 @@ class ModelQueue:
         self.counts = RunCounts()
         self.model = model
         self.signature = signature_of(model.manifest)
-        self.cpu_s = 0.0  # of the thread of this queue, as far as its runs are over
-        self.away_s = 0.0  # of the event loop while requests of this queue waited in it
         self._engine = engine
         self.ends = 0  # of its process
         self._limits = limits
@@ -174,14 +174,12 @@ class ModelQueue:
                 raise OverloadedError(self._retry_s())
             self._jobs.append(job)
             self._waiting.notify()
-        begin_s = time.thread_time()
         try:
             async with asyncio.timeout(self._limits.deadline_s):
                 return await job.done
         except TimeoutError:
             raise DeadlineError(f"no answer within {self._limits.deadline_s:g} s") from None
         finally:
-            self.away_s += time.thread_time() - begin_s
             self._forget(job)
 
     def _forget(self, job: Job) -> None:
@@ -209,12 +207,13 @@ class ModelQueue:
     # -- the thread ---------------------------------------------------------------------------
 
     def _work(self) -> None:
+        name_thread()
         while jobs := self._next_batch():
             try:
                 self._run(jobs)
             finally:
                 self._running = 0
-                self.cpu_s = time.thread_time()
+                APART.count_thread()
 
     def _next_batch(self) -> list[Job]:
         """What waits, up to a batch; empty at the end."""

@@ -102,7 +102,7 @@ def _row(
     summary: str,
     scope: str = READ,
 ) -> Route:
-    return Route("GET", path, handler, scope, summary=summary, answer=answer)
+    return Route("GET", path, handler, scope, summary=summary, answer=answer, is_apart=True)
 
 
 def _post(
@@ -119,6 +119,7 @@ def _post(
         takes=takes,
         answer=answer,
         max_body=MAX_INFER_BODY if scope == INFER else MAX_BODY,
+        is_apart=True,
     )
 
 
@@ -198,10 +199,6 @@ class Oip:
 
     async def infer(self, request: Request) -> Response:
         """Answer with the outputs of a model."""
-        with self.models.metered():
-            return await self._infer(request)
-
-    async def _infer(self, request: Request) -> Response:
         manifest, asked, found = await self.run(request.parts, partial(_asked, request))
         body, header_bytes = write_answer(
             answer_head(manifest, asked), found, asked.wanted, manifest.classes

@@ -220,8 +220,7 @@ async def _infer(oip: Oip, message: Message) -> Message:
         head, raw = _head_of(message)
         return read_parts(head, {}, memoryview(raw), signature)
 
-    with oip.models.metered():
-        manifest, asked, found = await oip.run(request.parts, read)
+    manifest, asked, found = await oip.run(request.parts, read)
     answer = MESSAGES["ModelInferResponse"](
         model_name=manifest.name, model_version=manifest.version, id=asked.id
     )

@@ -83,8 +83,24 @@ class OpenAi:
         models = object_of("object", "data", object=STRING, data=list_of(_MODEL))
         text = "/v2/models/{model}"
         return [
-            Route("GET", "/v1/models", self.models, TEXT, summary="All of them", answer=models),
-            Route("GET", "/v1/models/{model:.+}", self.model, TEXT, summary="One", answer=_MODEL),
+            Route(
+                "GET",
+                "/v1/models",
+                self.models,
+                TEXT,
+                summary="All of them",
+                answer=models,
+                is_apart=True,
+            ),
+            Route(
+                "GET",
+                "/v1/models/{model:.+}",
+                self.model,
+                TEXT,
+                summary="One",
+                answer=_MODEL,
+                is_apart=True,
+            ),
             _post("/v1/chat/completions", self.chat, _CHAT, "The next message of a chat"),
             _post("/v1/completions", self.completions, _COMPLETION, "How a text goes on"),
             _post("/v1/embeddings", self.embeddings, _INPUT, "Vectors of texts", _EMBEDDINGS),
@@ -244,7 +260,7 @@ class OpenAi:
             self._metrics.text_process_ends.inc(process.ends - self._ends)
             self._ends = process.ends
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """End the process, and all connections."""
         if self.engine is not None:
             await self.engine.close()
@@ -281,6 +297,7 @@ def _post(
         summary=summary,
         takes=takes,
         answer=answer,
+        is_apart=True,
     )
 
 

@@ -94,6 +94,7 @@ def predict_routes(predictor: Predictor) -> list[Route]:
             summary="What the models say of a table of data",
             takes=_TAKES,
             answer={"type": "object", "required": ["prediction", "models", "alarms"]},
+            is_apart=True,
         )
     ]
 

@@ -73,11 +73,11 @@ class Predictions:
             return _ended(child.returncode)
         finally:
             if not is_whole:  # the client has waited for too long, or the process is gone
-                await self.close()
+                await self.stop()
         self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._release)
         return answer[0] * 100 + answer[1], answer[2:]
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """End the process; safe if there is none."""
         if self._idle is not None:
             self._idle.cancel()

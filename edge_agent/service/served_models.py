@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
@@ -26,7 +24,7 @@ from edge_agent.models import (
 from edge_agent.service.admission import GoneError, ModelQueue, QueueLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -98,24 +96,6 @@ class ServedModels:
         self._loading: dict[tuple[str, str], asyncio.Task[_Loaded]] = {}
         self._refused: dict[Path, tuple[Stamp, str]] = {}
         self._unloaded: set[str] = set()  # by a client, until one loads them again
-        self._cpu_s = 0.0  # of requests on the event loop, and of queues that are gone
-
-    @contextmanager
-    def metered(self) -> Iterator[None]:
-        """Count the processor time of a request on the event loop."""
-        begin_s = time.thread_time()
-        try:
-            yield
-        finally:
-            self._cpu_s += time.thread_time() - begin_s
-
-    def cpu_s(self) -> float:
-        """The processor time that requests have used in this process, about: without HTTP itself.
-
-        The pipeline leaves it out of its own load.
-        """
-        queues = [one.queue for one in self._loaded.values()]
-        return self._cpu_s + sum(one.cpu_s - one.away_s for one in queues)
 
     # -- what there is ------------------------------------------------------------------------
 
@@ -265,7 +245,6 @@ class ServedModels:
         loaded = self._loaded.pop(key)
         self._metrics.served_models.set(len(self._loaded))
         loaded.queue.close()
-        self._cpu_s += loaded.queue.cpu_s - loaded.queue.away_s
         await self._on_thread(self._release, loaded.queue)
 
     def _release(self, queue: ModelQueue) -> None:

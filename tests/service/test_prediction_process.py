@@ -50,7 +50,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 async def asked(config: Config) -> AsyncIterator[Predictions]:
     made = Predictions(lambda: (config, Plant(config)), Replay.load, VerifiedBundles())
     yield made
-    await made.close()
+    await made.stop()
 
 
 def pid(asked: Predictions) -> int | None:

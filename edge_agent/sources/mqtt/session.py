@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import APART
 from edge_agent.transport.mqtt import BrokerSession
 
 if TYPE_CHECKING:
@@ -32,21 +33,22 @@ class ReaderPace:
 
     A read has a fixed cost, for one value or thousands; the longer the pause before it, the more
     values share that cost, and the later each of them leaves. All processor time of this process
-    (cpu_s, in seconds) counts: the values of a source cause work in pipeline, models and sinks.
+    (cpu_s, in seconds) counts but for that of other programs: the values of a source cause work in
+    pipeline, models and sinks.
     """
 
     def __init__(self, cpu_s: Callable[[], float] = time.process_time) -> None:
         self._cpu_s = cpu_s
-        self._since_s = cpu_s()
+        self._since_s = cpu_s() - APART.s
         self._work_s = 0.0
 
     def wake_up(self) -> None:
         """Data arrived after a time without work: earlier processor time does not count."""
-        self._since_s = self._cpu_s()
+        self._since_s = self._cpu_s() - APART.s
 
     def pause_s(self, longest_s: float) -> float:
         """Return the pause now, from the mean work of a read until now."""
-        before_s, self._since_s = self._since_s, self._cpu_s()
+        before_s, self._since_s = self._since_s, self._cpu_s() - APART.s
         self._work_s += (self._since_s - before_s - self._work_s) / _MEMORY
         return min(longest_s, max(SHORTEST_S, RESTS_PER_WORK * self._work_s))
 
