@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edge_agent.cli.api_client import add_url, not_ours, query_pages, query_rows, request, shown
-from edge_agent.errors import NotFoundError, UsageError
+from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  edge-agent alarms feedback P-101.baseline false --comment 'new oil'"
     )
     feedback.formatter_class = argparse.RawDescriptionHelpFormatter
-    feedback.add_argument("alarm_id", metavar="ALARM")
+    text = "an id, or a pattern in quotes: 'P-1*'"
+    feedback.add_argument("alarm_id", metavar="ALARM", nargs="+", help=text)
     feedback.add_argument("verdict", choices=("false", "true"))
     feedback.add_argument("--by", default="", metavar="NAME", help="default: your login name")
     feedback.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
@@ -161,17 +162,44 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _feedback(args: argparse.Namespace) -> None:
     body = {"by": args.by or login(), "verdict": args.verdict, "comment": args.comment}
-    path = f"/api/alarms/{quote(args.alarm_id, safe='')}/feedback"
-    answer = request(args.url, path, body)
+    listed = [one for one in args.alarm_id if not _is_pattern(one)]
+    patterns = [one for one in args.alarm_id if _is_pattern(one)]
+    for alarm_id in (*listed, *_matching(args.url, patterns)):
+        path = f"/api/alarms/{quote(alarm_id, safe='')}/feedback"
+        try:
+            answer = request(args.url, path, body)
+        except EdgeAgentError as error:
+            if alarm_id in listed:
+                raise
+            print(f"{shown(alarm_id)}: {error.message}", file=sys.stderr)  # no anomaly model's
+            continue
+        print(json.dumps(answer, ensure_ascii=False) if args.json else _called(answer, args.url))
+
+
+def _called(answer: Row, url: str) -> str:
+    """What feedback did to the limit of a model."""
     try:
-        text = (
+        return (
             f"{shown(answer['alarm_id'])}: called {shown(answer['verdict'])}; "
             f"{answer['called_false']} of {answer['alarms']} alarms in {answer['judged_h']:g} h "
             f"were called false; limit: {answer['limit_factor']:g} times the model's"
         )
     except (KeyError, TypeError, ValueError):
-        raise not_ours(args.url) from None
-    print(json.dumps(answer, ensure_ascii=False) if args.json else text)
+        raise not_ours(url) from None
+
+
+def _matching(url: str, patterns: Sequence[str]) -> list[str]:
+    """The ids of all alarms that match one of the patterns; NotFoundError if none does."""
+    if not patterns:
+        return []
+    forms = [re.compile(".*".join(map(re.escape, one.split("*")))) for one in patterns]
+    known = [str(row["alarm_id"]) for row in query_rows(url, "/api/alarms", {"state": "all"})]
+    found = [one for one in known if any(form.fullmatch(one) for form in forms)]
+    if not found:
+        raise NotFoundError(
+            "no such alarm", where=" ".join(patterns), hint="alarms list --state all"
+        )
+    return found
 
 
 def _action(

@@ -1,30 +1,36 @@
-"""`edge-agent assets`: list the running daemon's assets, call them healthy, forget them."""
+"""`edge-agent assets`: list the running daemon's assets, and say what became of them."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from edge_agent.cli.alarms import aligned, login
+from edge_agent.cli.alarms import aligned, login, moment_ms
 from edge_agent.cli.api_client import add_url, daemon_url, not_ours, query_rows, request, shown
 from edge_agent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Sequence
 
     from edge_agent.cli.api_client import Row
 
 HELP = (
-    "List the running daemon's assets; call one healthy whose baseline raises an alarm; forget a "
+    "List the running daemon's assets; report that one has failed or was overhauled, so that the "
+    "intervals of remaining life adapt; call one healthy whose baseline raises an alarm; forget a "
     "discovered asset that is gone."
 )
 EXAMPLE = "edge-agent assets healthy P-101 --by anna --comment 'new impeller'"
 
 _PATTERN: Final = frozenset("*?[")
+_ENDS: Final = {
+    "failed": "report that machines have failed",
+    "overhauled": "report that machines were overhauled before they failed",
+}
+_OPEN: Final = "not scored: the time of failure is unknown"
 
 _COLUMNS: Final[dict[str, Callable[[Row], object]]] = {
     "STATE": lambda row: row["state"],
@@ -52,15 +58,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     healthy = actions.add_parser("healthy", help="call assets healthy", description=text)
     healthy.add_argument("asset", metavar="ASSET", nargs="+")
-    for one in (forget, healthy):
+    ended = [_add_end(actions, kind, text) for kind, text in _ENDS.items()]
+    for one in (forget, healthy, *ended):
         one.add_argument("--by", default="", metavar="NAME", help="default: your login name")
         one.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
-    for one in (listing, forget, healthy):
+    for one in (listing, forget, healthy, *ended):
         one.add_argument(
             "-c", "--config", type=Path, metavar="FILE", help="the config of the daemon"
         )
         add_url(one)
         one.set_defaults(url=None)
+
+
+def _add_end(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], kind: str, text: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        kind,
+        help=text,
+        description=f"{text}; its predictions of remaining life are compared with it",
+        epilog=f"example:\n  edge-agent assets {kind} T-7 --at 2026-11-20T14:30 --by anna",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("asset", metavar="ASSET", nargs="+")
+    text = "ISO 8601, local time without a zone; default: now"
+    parser.add_argument("--at", type=moment_ms, help=text)
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,6 +134,17 @@ def _healthy(args: argparse.Namespace) -> Iterable[str]:
         yield f"{shown(answer['asset'])}: {models} is centred on what it does now"
 
 
+def _end(args: argparse.Namespace) -> Iterable[str]:
+    """Report the end of a life: how good its predictions were, by model."""
+    known = args.action == "failed"
+    for answer in _commanded(args, args.action):
+        for one in answer["models"]:
+            score = f"{float(one['coverage']):.0%} of them contained the truth" if known else _OPEN
+            model = f"{shown(one['model'])} {shown(one['version'])}"
+            n = int(one["predictions"])
+            yield f"{shown(answer['asset'])}: {model}: {n} predictions, {score}"
+
+
 def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:
     """The answers to a command, asset by asset."""
     for asset in args.asset:
@@ -119,6 +153,8 @@ def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:
 
 def _command(args: argparse.Namespace, asset: str, kind: str) -> Row:
     body: dict[str, Any] = {"by": args.by or login(), "comment": args.comment}
+    if getattr(args, "at", None) is not None:
+        body["at_ms"] = args.at
     answer: Row = request(args.url, f"/api/assets/{quote(asset, safe='')}/{kind}", body)
     return answer
 
@@ -127,4 +163,6 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
     "list": _list,
     "forget": _forget,
     "healthy": _healthy,
+    "failed": _end,
+    "overhauled": _end,
 }

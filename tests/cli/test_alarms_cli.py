@@ -24,6 +24,7 @@ from edge_agent.clock import FakeClock
 from edge_agent.config.schema import AlarmRule, Alarms
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Duration
+from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transition
 from edge_agent.ops import local_socket
 from edge_agent.ops.http import HttpServer
@@ -303,6 +304,32 @@ async def test_an_alarm_is_called_false(plant: Plant, capsys: pytest.CaptureFixt
     )
     (entry,) = plant.store.audit_log()
     assert (entry["actor"], entry["detail"]) == ("anna", "called false: new oil")
+
+
+async def test_several_alarms_are_called_false(
+    plant: Plant, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are no model's are named and left out, unless somebody wrote their id."""
+    quality = Observation("P-1.x.quality", 2.0, NOW_US, Detail("quality"))
+    plant.keep(*plant.table.accept_observation(quality))
+    called = plant.feedback
+
+    async def feedback(alarm_id: str, *args: str) -> dict[str, Any]:
+        if alarm_id == "P-1.x.quality":
+            raise EdgeAgentError("no alarm of an anomaly model")
+        return await called(alarm_id, *args)
+
+    monkeypatch.setattr(plant, "feedback", feedback)
+    async with served(plant) as url:
+        assert await call(url, "feedback", "P-1*", "false", "--by", "anna") == 0
+        said = capsys.readouterr()
+        assert "P-1.pump: called false" in said.out
+        assert said.err == "P-1.x.quality: no alarm of an anomaly model\n"
+        assert await call(url, "feedback", "P-1.pump", "P-2.pump", "true") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+        assert await call(url, "feedback", "X*", "true") == 1
+        assert "no such alarm" in capsys.readouterr().err
+        assert await call(url, "feedback", "P-1.x.quality", "true") == 1
 
 
 async def test_who_says_nothing_is_the_login(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ WRITES: Final = {
 # They write nothing, or only what the daemon writes for them, or into a temporary folder.
 READS: Final = {
     *("demo", "check", "doctor", "browse", "listen", "replay", "ask"),
-    *("assets", "outcome", "alarms"),
+    *("assets", "alarms"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),
     "run",
 }

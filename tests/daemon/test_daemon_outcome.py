@@ -53,8 +53,9 @@ def _has_windows(running: Running, wanted: int) -> bool:
     return running.windows("hours") >= wanted
 
 
-async def outcome(path: Path, running: Running, *words: str) -> int:
-    command = ["outcome", "-c", str(path), "--url", running.url, "--by", "anna", *words]
+async def report(path: Path, running: Running, *words: str) -> int:
+    kind, *more = words
+    command = ["assets", kind, "-c", str(path), "--url", running.url, "--by", "anna", *more]
     return await asyncio.to_thread(main, command)
 
 
@@ -81,7 +82,7 @@ async def test_a_failure_teaches_the_interval_and_outlives_a_restart(
         await tell(running, "T-2", begin_ms, [100.0] * 2)
     async with Running(path) as running:  # what was told is known, though nothing is told again
         end = iso(begin_ms + 10 * HOUR_MS)
-        assert await outcome(path, running, "--asset", "T-1", "--at", end) == 0
+        assert await report(path, running, "failed", "T-1", "--at", end) == 0
         assert "T-1: hours 1: 3 predictions, 0% of them contained" in capsys.readouterr().out
     async with Running(path) as running:
         await tell(running, "T-2", begin_ms + 11 * HOUR_MS, [100.0])
@@ -101,13 +102,13 @@ async def test_an_overhaul_begins_a_new_life(
     begin_ms = now_ms() - 20 * HOUR_MS
     async with Running(path) as running:
         await tell(running, "T-1", begin_ms, [100.0] * 3)
-        assert await outcome(path, running, "--asset", "T-1", "--overhauled") == 0
+        assert await report(path, running, "overhauled", "T-1") == 0
         assert "the time of failure is unknown" in capsys.readouterr().out
         for words, says in (
-            (("--asset", "T-1"), "there was no prediction for it until then"),
-            (("--asset", "T-9"), "no such asset"),
-            (("--asset", "T-1", "--at", iso(now_ms() + HOUR_MS)), "a time in the future"),
-            (("--asset", "T-1", "--at", "yesterday"), "is not a time such as"),
+            (("T-1",), "there was no prediction for it until then"),
+            (("T-9",), "no such asset"),
+            (("T-1", "--at", iso(now_ms() + HOUR_MS)), "a time in the future"),
+            (("T-1", "--at", "yesterday"), "is not a time such as"),
         ):
-            assert await outcome(path, running, *words) in {1, 2}
+            assert await report(path, running, "failed", *words) in {1, 2}
             assert says in capsys.readouterr().err
