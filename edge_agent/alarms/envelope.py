@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -84,6 +84,7 @@ class AlarmMessages:
                     rule=policy.rule if policy else _NO_RULE,
                     sinks=sinks,
                     now_us=now_us,
+                    with_record=self._config.standby.enabled,
                 )
         return found
 
@@ -102,28 +103,38 @@ def alert_schema() -> dict[str, Any]:
     return schema_
 
 
-def envelope(
+def envelope(  # noqa: PLR0913 (each names a different thing)
     transition: Transition,
     *,
     gateway: schema.Gateway,
     path: str,
     texts: Texts,
     rule: AlarmRule,
+    with_record: bool = False,
 ) -> bytes:
-    """Encode a transition of an alarm of the asset at ISA-95 `path`."""
+    """Encode a transition of an alarm of the asset at ISA-95 `path`.
+
+    with_record: also the whole alarm as it is stored, which the other gateway of a pair follows.
+    """
     alarm = transition.alarm
+    record = {"record": asdict(alarm)} if with_record else {}
     event = {
         "specversion": "1.0",
         "id": f"{alarm.alarm_id}:{alarm.seq}",
-        "source": f"/{gateway.enterprise}/{gateway.site}/edge-agent/{gateway.id}",
+        "source": event_source(gateway),
         "type": f"{TYPE_PREFIX}{transition.kind}",
         "subject": path,
         "time": rfc3339(transition.at_us),
         "datacontenttype": "application/json",
         "dataschema": DATA_SCHEMA,
-        "data": _data(transition, texts, rule),
+        "data": _data(transition, texts, rule) | record,
     }
-    return orjson.dumps(event)
+    return orjson.dumps(event, default=_plain)
+
+
+def event_source(gateway: schema.Gateway) -> str:
+    """Return the `source` of its events; both gateways of a pair have the same."""
+    return f"/{gateway.enterprise}/{gateway.site}/edge-agent/{gateway.id}"
 
 
 def topics(alarm_id: str, root: str, path: str) -> tuple[str, str]:
@@ -142,6 +153,7 @@ def messages(  # noqa: PLR0913 (each names a different thing)
     rule: AlarmRule,
     sinks: Sequence[tuple[str, Collection[str]]],
     now_us: int,
+    with_record: bool = False,
 ) -> list[Message]:
     """Make the outbox messages of a transition: for each sink the kinds (alert, event) it takes.
 
@@ -150,7 +162,9 @@ def messages(  # noqa: PLR0913 (each names a different thing)
     """
     alarm = transition.alarm
     alert_topic, event_topic = topics(alarm.alarm_id, root, path)
-    body = envelope(transition, gateway=gateway, path=path, texts=texts, rule=rule)
+    body = envelope(
+        transition, gateway=gateway, path=path, texts=texts, rule=rule, with_record=with_record
+    )
     alert_body = b"" if alarm.state is AlarmState.NORMAL else body
     made = {ALERT: (alert_topic, alert_body), EVENT: (event_topic, body)}
     return [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.alarms.catalogue import flood_alarm_id
 from edge_agent.alarms.flood import Floods, flood_detail
+from edge_agent.alarms.handover import continue_alarm, show_announced
 from edge_agent.alarms.texts import printable
 from edge_agent.alarms.track import Track, new_track
 from edge_agent.alarms.transitions import ALIVE, ANNOUNCED, WAITING, Event, row_of_command
@@ -83,6 +84,8 @@ class AlarmTable:
         policy = self._policy(alarm_id)
         if track is None:
             track = self._track(alarm_id)
+        elif track.decided_us is not None and observation.at_us < track.decided_us:
+            return _NOTHING
         flooded = policy.asset in self.flooded
         before = self.advance(policy.asset, observation.at_us) if flooded else _NOTHING
         event = track.accept_observation(observation, policy)
@@ -122,6 +125,39 @@ class AlarmTable:
         for alarm in alarms:
             if alarm.alarm_id not in self._tracks and self.rules(alarm.alarm_id) is not None:
                 self._restore(replace(alarm))
+
+    def show_announced(self, announced: Alarm, changed_us: int) -> None:
+        """Show the state that the active gateway of a pair has announced; see `handover`.
+
+        changed_us: event time of the last change of its condition.
+        """
+        track = self._tracks.get(announced.alarm_id)
+        if track is None and self.rules(announced.alarm_id) is not None:
+            self._restore(replace(announced))
+            track = self._tracks[announced.alarm_id]
+        if track is not None:
+            show_announced(track, announced)
+            track.decided_us = changed_us
+            self._watch(track)
+
+    def take_over(
+        self, announced: Alarm, changed_us: int, missed: Sequence[Transition] = ()
+    ) -> Sequence[Transition]:
+        """Go on from what the other gateway has announced; returns what is to be announced now.
+
+        changed_us: as of `show_announced`. missed: transitions that this table has
+        made, and the other gateway has not announced.
+        """
+        policy = self.rules(announced.alarm_id)
+        if policy is None:
+            return _NOTHING
+        track = self._track(announced.alarm_id)
+        track.decided_us = changed_us
+        found = list(continue_alarm(track, announced, missed, policy))
+        self._watch(track)
+        if policy.kind == "flood":
+            (self.flooded.add if track.alarm.active else self.flooded.discard)(policy.asset)
+        return found
 
     def tick(self, now_us: int) -> Sequence[Transition]:
         """End the shelvings whose time is over by the gateway's clock."""

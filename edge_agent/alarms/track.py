@@ -105,7 +105,8 @@ class Track:
     """An alarm with its timers, all in event time.
 
     over: the comparator behind its deadband; since_us: from when it has disagreed with
-    `alarm.active`; latest: the last observation that was not NaN.
+    `alarm.active`; latest: the last observation that was not NaN; decided_us: when the other
+    gateway of a pair saw the condition change: our observations from before come too late.
     """
 
     alarm: Alarm
@@ -114,6 +115,7 @@ class Track:
     cleared_us: int | None = None
     updated_us: int | None = None
     latest: Observation | None = None
+    decided_us: int | None = None
     recovery: Recovery = field(default_factory=Recovery)
 
     @property
@@ -125,7 +127,7 @@ class Track:
 
     def shift_clock(self, step_us: int) -> None:
         """Shift every timer; the clock was moved. Past events keep their time."""
-        for name in ("since_us", "cleared_us", "updated_us"):
+        for name in ("since_us", "cleared_us", "updated_us", "decided_us"):
             at_us = getattr(self, name)
             setattr(self, name, None if at_us is None else at_us + step_us)
         self.alarm.shelved_until_us += step_us if self.alarm.shelved_until_us else 0

@@ -23,7 +23,7 @@ from edge_agent.config.cross_check import (
     walk,
 )
 from edge_agent.config.include import read_tree
-from edge_agent.config.machine import default_gateway_id
+from edge_agent.config.machine import default_gateway_id, hostname
 from edge_agent.config.problem import (
     MAX_PROBLEMS,
     ConfigErrors,
@@ -136,9 +136,18 @@ def _read(notes: Notes, hints: Mapping[str, Any]) -> Config | None:
     if tree is None:
         return None
     config: Config = Builder(notes, Config, hints).build(tree)
-    if ("gateway", "id") not in notes.marks:
-        config = replace(config, gateway=replace(config.gateway, id=default_gateway_id()))
+    config = replace(config, gateway=_identity(config, notes))
     # If a file was not read, the targets of references may be in it.
     if not notes.unread:
         crosscheck(config, notes)
     return config
+
+
+def _identity(config: Config, notes: Notes) -> schema.Gateway:
+    """The gateway's id, and which one of a pair it is."""
+    gateway = config.gateway
+    if ("gateway", "id") not in notes.marks:
+        gateway = replace(gateway, id=default_gateway_id())
+    if config.standby.enabled and not gateway.member:
+        gateway = replace(gateway, member=Name(hostname()))
+    return gateway

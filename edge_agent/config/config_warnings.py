@@ -41,6 +41,7 @@ def warnings(config: Config) -> Iterator[str]:
             yield f"{dotted(path)}: {problem}: it will have no value ({hint})"
     yield from learning_warnings(config)
     yield from _client_ids(config)
+    yield from _ids_of_pair(config)
     yield from _secrets(config)
     yield from _open_files(config)
 
@@ -54,11 +55,22 @@ def _client_ids(config: Config) -> Iterator[str]:
             if own_id is None:
                 continue
             suffix = "-alarms" if room == "sinks" else ""
-            client = own_id or f"edge-agent-{config.gateway.id}-{name}{suffix}"
+            client = own_id or f"edge-agent-{config.gateway.client_name}-{name}{suffix}"
             path = f"{room}.{name}.client_id"
             first = known.setdefault((url.rstrip("/").lower(), client), path)
             if first != path:
                 yield f"{path}: {client} is also that of {first}: the broker accepts only one"
+
+
+def _ids_of_pair(config: Config) -> Iterator[str]:
+    """Client ids that both gateways of a pair may have; ours contain the member's name."""
+    for room, structs in (("sources", config.sources), ("sinks", config.sinks)):
+        for name, struct in structs.items():
+            if config.standby.enabled and getattr(struct, "client_id", None):
+                yield (
+                    f"{room}.{name}.client_id: the other gateway of the pair needs another one, or "
+                    "the broker disconnects them in turns; without it the member's name is in it"
+                )
 
 
 def _open_files(config: Config) -> Iterator[str]:

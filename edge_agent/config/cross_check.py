@@ -16,7 +16,7 @@ from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edge_agent.config.schema import Config, Signal, Template
@@ -282,6 +282,35 @@ def _http(config: Config, notes: Notes) -> None:
         notes.add(("http", "host"), message, "add http.keys or http.token, or use 127.0.0.1")
 
 
+def _standby(config: Config, notes: Notes) -> None:
+    """A pair of gateways has one id, and one broker that keeps its lease."""
+    named, is_pair = ("gateway", "member") in notes.marks, config.standby.enabled
+    if named and not is_pair:
+        notes.add(("gateway", "member"), "has no effect without standby", "add standby: true")
+    if not is_pair:
+        return
+    if ("gateway", "id") not in notes.marks:
+        hint = "write the same gateway.id in both gateways of the pair"
+        notes.add(("standby",), "needs gateway.id: its default differs between machines", hint)
+    brokers = [
+        name for name, struct in config.sinks.items() if getattr(struct, "keeps_lease", False)
+    ]
+    if problem := _lease_problem(config.standby.sink, brokers):
+        notes.add(("standby", "sink") if config.standby.sink else ("standby",), *problem)
+
+
+def _lease_problem(sink: str, brokers: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong with the sink whose broker keeps the lease."""
+    if sink:
+        hint = f"one of: {', '.join(brokers)}" if brokers else "add a sink of type mqtt"
+        return None if sink in brokers else (f"{shown(sink)} is no MQTT sink", hint)
+    if not brokers:
+        return "needs a sink of type mqtt: its broker keeps the lease", "add one to `sinks`"
+    if len(brokers) > 1:
+        return "there are several MQTT sinks", f"write which one: standby: {{sink: {brokers[0]}}}"
+    return None
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -304,4 +333,5 @@ _CHECKS: Final = (
     _runtime,
     _alarms_and_logs,
     _http,
+    _standby,
 )

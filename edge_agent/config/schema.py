@@ -24,6 +24,7 @@ from edge_agent.config.settings import (
     Manuals,
     RemoteServer,
     Runtime,
+    Standby,
     Store,
     Trust,
     Tuning,
@@ -108,7 +109,8 @@ class SourceConfig(Protocol):
 class Gateway:
     """The identity of this gateway: its id and its place in the ISA-95 hierarchy.
 
-    id: unique in the plant; the default is made from host name and machine id.
+    id: unique in the plant; the default is made from host name and machine id. member: of a pair
+    of gateways with the same id (`standby`); the default is the host name.
     """
 
     id: Name = Name("gateway")
@@ -116,6 +118,12 @@ class Gateway:
     site: Name = Name("site")
     area: Name = Name("area")
     line: Name = Name("line")
+    member: Name = Name("")
+
+    @property
+    def client_name(self) -> str:
+        """What the names of its MQTT clients contain: a broker accepts each name only once."""
+        return f"{self.id}-{self.member}" if self.member else self.id
 
     @property
     def path(self) -> str:
@@ -382,6 +390,7 @@ class Config:
     assets: dict[str, Asset] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
     shard: Shard = field(default_factory=Shard)
+    standby: Standby = field(default_factory=Standby)
     models_dir: Path = Path("models")
     runtime: Runtime = field(default_factory=Runtime)
     remote: dict[Name, RemoteServer] = field(default_factory=dict)

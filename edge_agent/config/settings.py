@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from edge_agent.config.types import Between, Duration, Secret, Size
+from edge_agent.config.types import Between, Duration, Name, Secret, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,6 +179,25 @@ class Manuals:
             yield "encoder", f"one of {', '.join(ENCODERS)}, or the URL of a server"
         if is_url and not self.encoder_model:
             yield "encoder_model", "a server needs the name of its model"
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A pair of gateways with the same id: one is active, the other takes over.
+
+    `standby: true` for all defaults, in both gateways.
+    """
+
+    shorthand: ClassVar = {
+        **{word: {"enabled": True} for word in ("true", "True", "yes", "Yes", "on")},
+        **{word: {"enabled": False} for word in ("false", "False", "no", "No", "off")},
+    }
+    implied: ClassVar = {"enabled": (("lease", "sink"), True)}
+    enabled: bool = False  # default: true if one of the others is given
+    # The active gateway renews it four times in this time. If it cannot, it stops to send when the
+    # time is over, and the other one takes over a fifth of it later.
+    lease: Annotated[Duration, Between(0.5, 600)] = Duration(5)
+    sink: Name = Name("")  # whose broker keeps the lease; default: the only MQTT sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
+from edge_agent.daemon.pair import Pair
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
 from edge_agent.daemon.replay import Replay
@@ -86,6 +87,9 @@ class Parts:
         self.boundary = ErrorBoundary(self.metrics, clock)
         self._build_path(config)
         self._build_asset_care()
+        self.pair = Pair(
+            config, self.runtime, self.loop, self.publisher, self.values, self.metrics, clock
+        )
         self._build_models()
         self._build_reload(path)
         self._build_supervisor()
@@ -131,7 +135,7 @@ class Parts:
         forgotten = self.baseline_reset.since
         self.model_audit = ModelAudit(self.values)
         on_change = self.model_audit.accept_change
-        number = self.publisher.store.last_number
+        number = self.pair.last_number
         self.builder = RuntimeBuilder(
             metrics,
             clock,
@@ -188,6 +192,7 @@ class Parts:
             self.publisher.health.faults,
             LogHealth(metrics, clock).faults,
             self.reloader.faults,
+            self.pair.faults,
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             *_faults_of_runtime(runtime, clock),
         )
@@ -211,6 +216,7 @@ class Parts:
             self.runtime,
             Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
             self.publisher,
+            self.pair,
             self.commands,
             self.feedback,
             _asset_commands(self.baseline_reset, self.removal, self.rul_store, self.followed),

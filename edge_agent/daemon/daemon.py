@@ -117,6 +117,7 @@ class Daemon:
         await parts.service_loop.run(parts.http.start())
         for source in self.runtime.sources.values():
             await source.start()
+        await parts.pair.start()
         parts.is_ready = True
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
@@ -172,6 +173,7 @@ class Daemon:
         await parts.reloader.stop()
         runtime = self.parts.loop.runtime
         deadline_s = (self._config if runtime is None else runtime.config).tuning.drain_deadline
+        await guard("stop", parts.pair.hand_over())
         if runtime is not None:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())

@@ -260,6 +260,7 @@ async def running(examined: Examined) -> list[Finding]:
     except ValueError:
         return [error("daemon", "the program that answers there is not edge-agent")]
     found = [error("daemon", str(text)) for text in summary.get("troubles", [])]
+    found += _pair(summary.get("pair") or {})
     found += _outbox(summary.get("outbox") or [])
     found += _assets(assets)
     found += _counters(metrics.decode(errors="replace"))
@@ -268,6 +269,20 @@ async def running(examined: Examined) -> list[Finding]:
 
 async def _json(examined: Examined, path: str) -> Any:  # noqa: ANN401 (any JSON)
     return json.loads(await asyncio.to_thread(examined.ask, str(examined.url), path))
+
+
+def _pair(pair: dict[str, Any]) -> list[Finding]:
+    """Which one of a pair is active, and if somebody can take over."""
+    if not pair:
+        return []
+    others = [name for name, state in pair["others"].items() if state != "offline"]
+    text = f"{pair['member']} is {pair['role']}, the lease has {pair['holder'] or 'nobody'}"
+    if not others:
+        mend = "start the other gateway; it has the same gateway.id and topic_root"
+        return [warning("standby", f"{text}; nobody is there to take over", mend)]
+    if pair["role"] == "suspended":
+        return [error("standby", f"{text}, but cannot be renewed", "check the broker")]
+    return [fine("standby", f"{text}; the other one: {first_of(others)}")]
 
 
 def _outbox(rows: list[dict[str, Any]]) -> list[Finding]:

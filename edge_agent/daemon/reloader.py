@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge_agent.daemon")
 
-_FIXED: Final = ("gateway", "topic_root", "store", "http", "inference", "language", "log")
+_FIXED: Final = (
+    "gateway",
+    "topic_root",
+    "standby",
+    "store",
+    "http",
+    "inference",
+    "language",
+    "log",
+)
 _REBUILT: Final = (
     "sources",
     "assets",

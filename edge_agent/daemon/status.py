@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.daemon.alarm_feedback import AlarmFeedback
     from edge_agent.daemon.commands import Commands
+    from edge_agent.daemon.pair import Pair
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm, Link
@@ -67,6 +68,7 @@ class Status:
     runtime: Callable[[], Runtime]
     life: Lifecycle
     publisher: Publisher
+    pair: Pair
     alarm_commands: Commands
     alarm_feedback: AlarmFeedback
     asset_commands: Mapping[str, AssetCommand]
@@ -83,7 +85,8 @@ class Status:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """True if everything is started; a dead PLC makes the service degraded, not unready."""
         is_ready = self.life.is_ready()
-        return is_ready, {"started": is_ready, "troubles": self.life.troubles()}
+        role = {"role": self.pair.role} if self.pair.is_pair else {}
+        return is_ready, {"started": is_ready, **role, "troubles": self.life.troubles()}
 
     def summary(self) -> dict[str, Any]:
         """The service on one page."""
@@ -105,6 +108,7 @@ class Status:
             "models": self.models(),
             "learning": learning_rows(runtime.pipeline),
             "outbox": self.publisher.stats(),
+            "pair": self.pair.summary(),
             "troubles": self.life.troubles(),
         }
 
@@ -160,6 +164,7 @@ class Status:
         self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
     ) -> dict[str, Any]:
         """Acknowledge, shelve, ...; EdgeAgentError if this is not possible."""
+        self.pair.expect_active()
         actor = actor[:_MAX_COMMAND_ACTOR]
         work = self.alarm_commands.apply_one(kind, alarm_id, actor, duration_s, comment)
         return self._alarm(await self._recorded(work, kind, alarm_id, actor))
@@ -180,6 +185,7 @@ class Status:
             "" if state == "all" else state,
             frozenset(wanted.get("ids", ())),
         )
+        self.pair.expect_active()
         actor = actor[:_MAX_COMMAND_ACTOR]
         several = self.alarm_commands.apply_several
         return [self._alarm(a) for a in await several(kind, selection, actor, duration_s, comment)]

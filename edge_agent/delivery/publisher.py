@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.alarms import AlarmMessages, audit_detail, load_texts
 from edge_agent.config.structs import kind_of
+from edge_agent.config.types import Name
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import PublisherHealth
 from edge_agent.delivery.memory import Memory
@@ -50,6 +51,8 @@ class Publisher:
     `save_memory` has stored, -1 for none. on_recovered: called when the file can be read at last
     after a start without it, with its alarms that are not known. on_replaced: called when a new
     file takes the place of a damaged one: what parts of the daemon stored is gone.
+    Of a pair of gateways (`standby`) only the active one has sinks: is_active; the other one hands
+    its transitions to `divert`. may_send: False while it is not sure that we are the active one.
     """
 
     def __init__(
@@ -80,6 +83,9 @@ class Publisher:
         self._receivers = Receivers(self._enqueue, self.store, self._spawn)
         self.on_recovered: Callable[[list[Alarm]], Awaitable[None]] = _ignore
         self.on_replaced: Callable[[], Awaitable[None]] = _ignore
+        self.is_active = not config.standby.enabled
+        self.divert: Callable[[Sequence[Transition]], None] = lambda _: None
+        self.may_send: Callable[[], bool] = lambda: True
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; returns the alarms as last committed.
@@ -95,9 +101,14 @@ class Publisher:
         )
         restored = await self.store.run(Store.alarms)
         await self._begin_run()
-        for name, struct in config.sinks.items():
-            await self._start_sink(name, struct)
+        if self.is_active:
+            await self._start_sinks()
         return restored
+
+    async def _start_sinks(self) -> None:
+        for name, struct in self._config.sinks.items():
+            if name not in self.sinks:  # unchanged by a reload
+                await self._start_sink(name, struct)
 
     async def _begin_run(self) -> None:
         """Note in the store that the service runs, and if it was killed before."""
@@ -117,7 +128,13 @@ class Publisher:
         sink.on_command = lambda command: self._spawn(self._carry_out(command))
         sink.on_refused = lambda command: self._spawn(self._carry_out(command))
         confirmed = self.health.measure_delivery
-        sender = Sender(sink, self.store, self._metrics, on_confirmed=confirmed)
+        sender = Sender(
+            sink,
+            self.store,
+            self._metrics,
+            on_confirmed=confirmed,
+            may_send=self.may_send,
+        )
         self.sinks[name], self._senders[name] = sink, sender
         await sink.start()
         await sender.start()
@@ -126,16 +143,59 @@ class Publisher:
         """Replace the sinks that a new config changes; the others continue."""
         self._messages.replace_config(config, load_texts(config.alarms))
         old, self._config = self._config.sinks, config
-        for name in [name for name in old if config.sinks.get(name) != old[name]]:
-            await self._senders.pop(name).stop()
-            await self.sinks.pop(name).stop()
+        for name in [
+            name for name in self.sinks if config.sinks.get(Name(name)) != old[Name(name)]
+        ]:
+            await self._stop_sink(name)
         try:
             await self.store.run(Store.forget_sinks, list(config.sinks))
         except StoreError as error:  # messages for a removed sink wait until the next start
             self.health.set_trouble(str(error))
-        for name, struct in config.sinks.items():
-            if name not in self.sinks:
-                await self._start_sink(name, struct)
+        if self.is_active:
+            await self._start_sinks()
+
+    async def _stop_sink(self, name: str) -> None:
+        await self._senders.pop(name).stop()
+        await self.sinks.pop(name).stop()
+
+    async def activate(self, *, keep_waiting: bool) -> None:
+        """Begin to send: this gateway of a pair is the active one now.
+
+        keep_waiting: nobody was active since our messages that wait; else they are out of date.
+        """
+        if not keep_waiting:
+            await self.store.run(Store.forget_sinks, [])
+        self.is_active = True
+        await self._start_sinks()
+
+    async def deactivate(self, *, is_replaced: bool) -> None:
+        """End to send: the other gateway is the active one, or may be soon.
+
+        is_replaced: it is active already, so its state must stay on the bus.
+        """
+        self.is_active = False
+        self.unsaved.clear()
+        for name in list(self.sinks):
+            self.sinks[name].is_replaced = is_replaced
+            await self._stop_sink(name)
+
+    async def hand_over(self, deadline_s: float) -> None:
+        """Send what waits, for at most `deadline_s`, then say `offline` and send no more."""
+        await self._save()
+        await asyncio.gather(*(one.flush(deadline_s) for one in self._senders.values()))
+        await self.deactivate(is_replaced=False)
+
+    async def store_announced(self, transitions: Sequence[Transition]) -> None:
+        """Store what the active gateway of a pair has announced; nothing is sent."""
+        try:
+            await self.store.run(Store.commit, transitions, [])
+        except StoreError as error:
+            self.health.set_trouble(str(error))
+
+    def wake(self) -> None:
+        """Signal that `may_send` has changed."""
+        for sender in self._senders.values():
+            sender.wake()
 
     def set_catalogue(self, catalogue: AlarmCatalogue) -> None:
         """Set the catalogue of alarms; commands from the plant bus wait for the first call."""
@@ -168,6 +228,9 @@ class Publisher:
         Transitions that cannot be written are kept in memory and tried again with the next ones; a
         write that has begun is completed, even if the caller is cancelled.
         """
+        if not self.is_active:
+            self.divert(transitions)
+            return
         if transitions and not self.unsaved:
             self._unsaved_from_us = arrived_us
         self.unsaved += transitions
@@ -217,7 +280,7 @@ class Publisher:
 
     def send_scores(self, scores: Sequence[tuple[str, bytes]]) -> None:
         """Send scores at once; a sink that is not connected drops them."""
-        if scores:
+        if scores and self.may_send():
             for sink in self.sinks.values():
                 sink.publish_scores(scores)
 

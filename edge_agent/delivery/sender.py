@@ -37,21 +37,24 @@ class Sender:
     is retried for ever, every 1 s to 60 s, and at once when the sink reports that it is ready. A
     requested pause (Retry-After) is respected. If only one message is refused, only its line
     waits; a message that is given up is counted, logged, shown, recorded in the audit and deleted.
+    may_send: while it is false nothing is sent; call `wake` when it is true again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what is injected, by name)
         self,
         sink: Sink,
         store: StoreWorker,
         metrics: Metrics,
         *,
         on_confirmed: Callable[[Message], None] | None = None,
+        may_send: Callable[[], bool] = lambda: True,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._sink = sink
         self._store = store
         self._metrics = metrics
         self._on_confirmed = on_confirmed
+        self._may_send = may_send
         self._sleep = sleep
         self._main: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
@@ -136,14 +139,14 @@ class Sender:
 
     async def _mark(self) -> None:
         """Let the receiver keep how far it has received."""
-        if self._unmarked:
+        if self._unmarked and self._may_send():
             position = await self._store.run(republish.position_of, self._sink.name)
             if position is not None and self._sink.mark(position):
                 self._unmarked = False
 
     def _room(self) -> int:
         """Number of messages that may be sent to the receiver now."""
-        if self._retry_pause is not None or self._held >= MAX_HELD:
+        if self._retry_pause is not None or self._held >= MAX_HELD or not self._may_send():
             return 0
         return max(0, self._sink.window - len(self._flying))
 
@@ -175,6 +178,9 @@ class Sender:
         return 0 < room <= len(found)
 
     async def _deliver(self, message: Message, line: Line) -> None:
+        if not self._may_send():  # the store took its time, or the whole process was stopped
+            self._busy.discard(line)
+            return
         try:
             await self._sink.deliver(message)
         except DeliveryError as error:

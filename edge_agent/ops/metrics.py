@@ -161,6 +161,9 @@ class Metrics:
     )
     assets_unjudged = gauge("Assets without a score now because inputs are missing.")
     assets_refused = counter("Discovered assets refused because of the maximum.")
+    active = gauge("1 while this gateway sends alarms; 0 on standby, or without a valid lease.")
+    lease_epoch = gauge("Of the lease of a pair of gateways; it grows by 1 with each new holder.")
+    takeovers = counter("How often this gateway of a pair became the active one.")
     config_reloads = counter("Config reloads by outcome.", "outcome")
     build_info = gauge("1; the version is its label.", "version")
 

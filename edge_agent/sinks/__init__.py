@@ -18,6 +18,7 @@ from edge_agent.sinks.base import (
 from edge_agent.sinks.log import LogSink, LogSinkConfig
 from edge_agent.sinks.mqtt import MqttSink
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sinks.mqtt_lease import OFFLINE, LeaseLink, PairListener
 from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ALERT",
     "EVENT",
+    "OFFLINE",
     "SINKS",
     "Command",
     "DeliveryError",
+    "LeaseLink",
     "LogSinkConfig",
     "MqttSinkConfig",
+    "PairListener",
     "Position",
     "Refusals",
     "RefusedCommand",

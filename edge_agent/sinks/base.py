@@ -154,6 +154,7 @@ class Sink(Protocol):
     on_forgotten: Callable[[Position | None, Collection[tuple[str, int]]], None] | None = None
     in_doubt: bool = False  # it may have lost its last confirmed messages before this start
     knowledge: str = ""  # of the receiver, kept over restarts
+    is_replaced: bool = False  # another gateway speaks for us: `stop` must not say `offline`
     on_command: Callable[[Command], None] | None = None
     on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
 

@@ -50,6 +50,7 @@ _WAITS: Final = Waits(failures_after_up=1)
 GOODBYE_TIMEOUT_S: Final = 2.0
 RETURN_S: Final = 30.0  # how long after a connection an event waits for a subscriber
 UNHEARD_HOLD_S: Final = 2.0
+REANNOUNCE_S: Final = 0.2
 _OFFLINE: Final = b"offline"
 _REMEMBERED: Final = 1000
 _COMMAND: Final = "/_pdm/cmd/"
@@ -73,10 +74,11 @@ class MqttSink(Sink):
         self.name = name
         self.window = config.send_window
         self._config = config
-        self._client_id = config.client_id or f"edge-agent-{gateway.id}-{name}-alarms"
+        self._client_id = config.client_id or f"edge-agent-{gateway.client_name}-{name}-alarms"
         self._status_topic = f"{topic_root}/_svc/{gateway.id}/status"
         self._root = topic_root
         self._filters = command_filters(topic_root)
+        self._is_of_pair = bool(gateway.member)  # the will of the other one may overwrite ours
         self._inbox = CommandInbox(name, metrics, clock)
         self._clock = clock
         self._versions = VersionChoice(config.protocol)
@@ -99,9 +101,11 @@ class MqttSink(Sink):
         await self._reconnector.start()
 
     async def stop(self) -> None:
-        """Publish `offline` and disconnect."""
+        """Publish `offline` and disconnect; if another gateway has replaced us, only disconnect."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self.is_replaced:
+            connection.close()
+        elif connection is not None:
             with contextlib.suppress(DeliveryError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                     await connection.publish(self._status_topic, _OFFLINE, retain=True)
@@ -194,6 +198,7 @@ class MqttSink(Sink):
         details = await self._adopt_version(connection)
         if self.on_command is not None:
             filters = [(one, 1) for one in self._filters]
+            filters += [(self._status_topic, 1)] if self._is_of_pair else []
             refused = await connection.subscribe(filters, as_published=True)
             details += [f"refused to subscribe to {one}" for one in refused]
         await self._announce(connection)
@@ -277,6 +282,11 @@ class MqttSink(Sink):
             if self._connection is connection:
                 await self._announce(connection)
 
+    def _defend_status(self, said: bytes) -> None:
+        """Say it again if the will of the gateway that we replaced came after it."""
+        if self._is_of_pair and self._connection is not None and said != self._status.encode():
+            self._notice(self._announce_again(self._connection, REANNOUNCE_S))
+
     def _may_answer(self, topic: str) -> bool:
         """True unless it is a topic of our own, where an answer could look like an alarm."""
         ours = topic.startswith((f"{self._root}/", "$")) and "/_pdm/reply/" not in topic
@@ -289,6 +299,9 @@ class MqttSink(Sink):
         retained: bool,  # noqa: FBT001 (a callback)
         reply: Reply | None,
     ) -> None:
+        if topic == self._status_topic:
+            self._defend_status(payload)
+            return
         if _COMMAND not in topic:  # of an old subscription, or read back too late
             return
         self._inbox.on_refused = self.on_refused

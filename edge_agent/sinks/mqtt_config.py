@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from edge_agent.config.types import Between, Duration, HostText, Secret
 from edge_agent.transport import Tls
@@ -17,8 +17,9 @@ MAX_WINDOW: Final = 10  # of QoS 1: a larger one is reordered after a loss
 
 @dataclass(frozen=True, slots=True)
 class MqttSinkConfig(Broker):
-    """An MQTT broker as the plant bus."""
+    """An MQTT broker as the plant bus; it can keep the lease of a pair of gateways (`standby`)."""
 
+    keeps_lease: ClassVar = True
     url: str
     username: str = ""
     password: Secret | None = None

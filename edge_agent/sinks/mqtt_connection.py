@@ -61,13 +61,14 @@ _REASONS: Final = {
 class Connection(BrokerSession):
     """A session whose publications are confirmed.
 
-    clean: the broker discards our old session. on_message: called with (topic, payload, retained,
+    clean: the broker discards our old session. max_incoming: larger messages are not sent to us, in
+    bytes. on_message: called with (topic, payload, retained,
     reply) of each message that arrives; reply sends an answer to where the message asked for it, or
     is None. may_answer: True if an answer may be sent to a topic. window: maximum of unconfirmed
     messages.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what differs between its users)
         self,
         config: MqttSinkConfig,
         client_id: str,
@@ -75,13 +76,14 @@ class Connection(BrokerSession):
         clock: Clock,
         *,
         clean: bool = False,
+        max_incoming: int = MAX_INCOMING_BYTES,
     ) -> None:
         client = BrokerClient(
             config,
             client_id,
             version,
             expiry_s=0 if clean else SESSION_EXPIRY_S,
-            max_packet_bytes=MAX_INCOMING_BYTES,
+            max_packet_bytes=max_incoming,
         )
         super().__init__(config, client, clock)
         self.window = MAX_WINDOW

@@ -189,3 +189,28 @@ def test_clocks(offset_s: float, time: TimeOf, severity: Severity) -> None:
 def test_the_worst_comes_first_and_nothing_twice() -> None:
     found = [fine("a"), warning("b", "x"), error("c", "x"), warning("b", "x")]
     assert [one.where for one in ordered(found)] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("role", "others", "said"),
+    [
+        ("active", {"b": "standby"}, "a is active, the lease has a; the other one: b"),
+        ("active", {"b": "offline"}, "nobody is there to take over"),
+        ("suspended", {"b": "standby"}, "but cannot be renewed"),
+    ],
+)
+async def test_a_pair_says_who_is_active(
+    tmp_path: Path, role: str, others: dict[str, str], said: str
+) -> None:
+    """Also that nobody would take over, which is no trouble as long as this one works."""
+    pair = {"member": "a", "role": role, "holder": "a", "epoch": 3, "others": others}
+    summary = {"version": "1", "troubles": [], "outbox": [], "pair": pair}
+
+    def answer(url: str, path: str) -> bytes:
+        del url
+        found: dict[str, object] = {"/api/summary": summary, "/api/assets": []}
+        return json.dumps(found[path]).encode() if path in found else b""
+
+    findings = await look(tmp_path, ask=answer)
+    (found,) = [one for one in findings if one.where == "standby"]
+    assert said in found.what

@@ -108,6 +108,8 @@ function showFigures(summary, alarms) {
       links.some((link) => link.state !== "up")],
     [t("uptime"), duration(summary.uptime_s), false],
   ];
+  const pair = summary.pair ?? {};
+  if (pair.role) shown.unshift([pair.member, t(`role_${pair.role}`), pair.role === "suspended"]);
   lists.figures.update(shown, ([word]) => word);
 }
 

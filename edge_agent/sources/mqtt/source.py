@@ -163,7 +163,7 @@ def _sparkplug_reader(
 
 def client_id(name: str, config: MqttSourceConfig, gateway: Gateway) -> str:
     """The client id of the session at the broker; the same after every restart."""
-    return config.client_id or f"edge-agent-{gateway.id}-{name}"
+    return config.client_id or f"edge-agent-{gateway.client_name}-{name}"
 
 
 def beside(config: MqttSourceConfig, purpose: str) -> MqttSourceConfig:
