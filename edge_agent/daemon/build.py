@@ -135,7 +135,8 @@ class Parts:
         forgotten = self.baseline_reset.since
         self.model_audit = ModelAudit(self.values)
         on_change = self.model_audit.accept_change
-        number = self.pair.last_number
+        own = self.publisher.store.last_number
+        number = self.pair.last_number if self.pair.is_pair else own
         self.builder = RuntimeBuilder(
             metrics,
             clock,
