@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.cli.alarms import aligned
 from edge_agent.cli.duration import seconds
 from edge_agent.errors import EdgeAgentError, NotFoundError, UsageError
-from edge_agent.ops.key_file import FILE_NAME, changed_keys, new_key, read_keys, read_last_uses
+from edge_agent.ops.key_file import FILE_NAME, changed_keys, new_key, read_keys
+from edge_agent.ops.keys import read_last_uses
 from edge_agent.ops.owner import as_owner_of
 from edge_agent.ops.routes import SCOPES
 
@@ -140,6 +141,10 @@ def _list(path: Path, args: argparse.Namespace) -> Iterable[str]:
     rows = [_row(key, read_last_uses(path).get(key.id)) for key in keys.values()]
     if args.json:
         return [json.dumps(row) for row in rows]
+    for key in keys.values():
+        if key.ends_soon(_now_ms()):
+            text = f"{key.name} expires on {_when(key.expires_ms)}; revoke it and make another one:"
+            print(f"{text} {key.renewal}", file=sys.stderr)
     cells = [[str(cell(row)) for cell in _COLUMNS.values()] for row in rows]
     return aligned([list(_COLUMNS), *cells]) if rows else [f"no keys in {path}"]
 

@@ -215,7 +215,13 @@ class Parts:
         started_us, troubles = self.clock.now_us(), self.supervisor.troubles
         self.status = Status(
             self.runtime,
-            Lifecycle(started_us, self.loop.is_alive, lambda: self.is_ready, troubles),
+            Lifecycle(
+                started_us,
+                self.loop.is_alive,
+                lambda: self.is_ready,
+                troubles,
+                lambda: self.http.keys.ending(),  # noqa: PLW0108 (made below)
+            ),
             self.publisher,
             self.pair,
             self.commands,
@@ -248,6 +254,8 @@ class Parts:
         keys = config.store.path.with_name(FILE_NAME)
         at_home = self.service_loop.at_home
         self.http = HttpServer(config.http, with_document(routes), self.clock, keys, at_home)
+        wrong_keys = self.metrics.http_wrong_keys
+        self.http.guard.access.on_wrong = lambda reason: wrong_keys.labels(reason).inc()
         deny = self.commands.deny_over_http
         self.http.guard.on_denied = lambda *denied: at_home(deny(*denied))
         if text is not None:

@@ -17,10 +17,9 @@ from edge_agent.clock import US_PER_S
 from edge_agent.config import secrets_of, warnings
 from edge_agent.config.structs import kind_of
 from edge_agent.daemon.certificates import certificate_findings
+from edge_agent.daemon.examine_http import http_group, http_keys, http_port
 from edge_agent.daemon.examine_machine import (
     disk,
-    http_group,
-    http_port,
     models,
     models_dir,
     running,
@@ -177,6 +176,7 @@ CONNECT: Final[tuple[Probe, ...]] = (
     store,
     http_port,
     http_group,
+    http_keys,
 )
 DEEP: Final[tuple[Probe, ...]] = (_each_address, disk, models, running)
 

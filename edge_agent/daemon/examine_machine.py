@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import grp
 import json
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +24,7 @@ from edge_agent.models import (
 from edge_agent.store import look_at_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from edge_agent.clock import Clock
@@ -136,57 +133,6 @@ def _growth(path: Path, max_bytes: int) -> int:
     with contextlib.suppress(OSError):
         return max(0, max_bytes - path.stat().st_size)
     return max_bytes
-
-
-async def http_port(examined: Examined) -> list[Finding]:
-    """The port of our HTTP server: free, or used by the daemon of this gateway."""
-    http = examined.config.http
-    if not http.enabled or not http.port:
-        return []
-    try:
-        await asyncio.to_thread(_bind, http.host, http.port)
-    except OSError as problem:
-        if problem.errno == errno.EADDRINUSE:
-            return [await _who_answers(examined)]
-        mend = "is http.host an address of this machine?"
-        what = f"{http.host}:{http.port}: {(problem.strerror or str(problem)).lower()}"
-        return [error("http", what, mend)]
-    return [fine("http", f"{http.host}:{http.port} is free")]
-
-
-async def http_group(examined: Examined) -> list[Finding]:
-    """The group whose members may command over the unix socket: this machine must have it."""
-    name = examined.config.http.group
-    if name is None:
-        return []
-    try:
-        await asyncio.to_thread(grp.getgrnam, name)
-    except KeyError:
-        mend = f"sudo groupadd --system {name}, or name the group of the operators"
-        return [error("http.group", f"this machine has no group {name!r}", mend)]
-    return [fine("http.group", f"members of {name} may command on this machine")]
-
-
-def _bind(host: str, port: int) -> None:
-    rows: Iterable[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, protocol, _, address = next(iter(rows))
-    with socket.socket(family, kind, protocol) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind(address)
-
-
-async def _who_answers(examined: Examined) -> Finding:
-    config, where = examined.config, f"{examined.config.http.host}:{examined.config.http.port}"
-    mend = "stop the other one, or choose another http.port"
-    try:
-        body = await asyncio.to_thread(examined.ask, str(examined.url), "/api/summary")
-        gateway = str(json.loads(body)["gateway"])
-    except (EdgeAgentError, ValueError, KeyError, TypeError):
-        return error("http", f"{where} is taken by another program", mend)
-    if gateway == config.gateway.id:
-        return fine("http", f"{where}: the running daemon of this gateway")
-    shown = first_of([gateway.encode("ascii", "replace").decode()[:64]])
-    return error("http", f"{where} is taken by the edge-agent of gateway {shown}", mend)
 
 
 # -- models, and the daemon that runs ---------------------------------------------------------

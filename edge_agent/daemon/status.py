@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Publisher
     from edge_agent.messages import Alarm, Link
+    from edge_agent.ops.key_file import Key
     from edge_agent.ops.metrics import Metrics
     from edge_agent.store import AuditFilter, HistoryFilter
 
@@ -49,12 +50,16 @@ _MAX_COMMAND_ACTOR = 100
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The state of the service itself. started_us: when it started, since the epoch."""
+    """The state of the service itself.
+
+    started_us: when it started, since the epoch; keys_ending: API keys that expire soon.
+    """
 
     started_us: int
     is_alive: Callable[[], bool]
     is_ready: Callable[[], bool]
     troubles: Callable[[], list[str]]
+    keys_ending: Callable[[], list[Key]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,9 @@ class Status:
             "outbox": self.publisher.stats(),
             "pair": self.pair.summary(),
             "troubles": self.life.troubles(),
+            "keys_ending": [
+                {"name": key.name, "expires_ms": key.expires_ms} for key in self.life.keys_ending()
+            ],
         }
 
     def models(self) -> list[dict[str, Any]]:

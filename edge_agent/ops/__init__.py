@@ -7,6 +7,7 @@ __all__ = [
     "access",
     "http",
     "key_file",
+    "keys",
     "local_socket",
     "logs",
     "metrics",

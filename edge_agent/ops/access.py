@@ -21,6 +21,7 @@ from edge_agent.ops.local_socket import may_command
 from edge_agent.ops.routes import INFER, READ, SCOPES, TEXT, TOKEN, Client, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from edge_agent.clock import Clock
@@ -39,6 +40,8 @@ WRONG_AT_ONCE: Final = 10
 WRONG_EVERY_S: Final = 6.0
 MAX_ADDRESSES: Final = 1024  # with wrong keys; the one that was silent for the longest gives way
 _WARN_EVERY_S: Final = 60.0
+# Why a key opens nothing; throttled: too many wrong ones came from its address.
+WRONG: Final = ("unknown", "mistyped", "expired", "revoked", "throttled", "unreadable")
 _ALL: Final = frozenset(SCOPES)
 _READS: Final = frozenset({READ})
 CHANGES_NOTHING: Final = frozenset({READ, INFER, TEXT})
@@ -60,12 +63,14 @@ class Caller:
 class Access:
     """Decides who a caller is; ConfigError if the token is too short.
 
-    group: the number of `http.group`, whose members may do everything over the socket.
+    group: the number of `http.group`, whose members may do everything over the socket. on_wrong:
+    called with the reason, one of WRONG, for each key that opens nothing.
     """
 
     def __init__(self, config: Http, ring: KeyRing, clock: Clock) -> None:
         self.ring = ring
         self.group: int | None = None
+        self.on_wrong: Callable[[str], object] = str
         self._local_scopes = config.local_scopes
         self._wrong = WrongKeys(clock)
         token = None if config.token is None else config.token.reveal().encode()
@@ -116,9 +121,10 @@ class Access:
     def _check_age(self, key: Key) -> None:
         if key.is_valid(self.ring.now_ms()):
             return
-        state = "was revoked" if key.revoked_ms is not None else "has expired"
-        hint = f"edge-agent keys create {key.name} --scope {','.join(key.scopes)}"
-        raise unauthorized(f"the key {key.name} {state}", f"on the gateway: {hint}", wrong=True)
+        is_revoked = key.revoked_ms is not None
+        self.on_wrong("revoked" if is_revoked else "expired")
+        text = f"the key {key.name} {'was revoked' if is_revoked else 'has expired'}"
+        raise unauthorized(text, f"on the gateway: {key.renewal}", wrong=True)
 
     def _is_token(self, secret: str) -> bool:
         given = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
@@ -128,14 +134,18 @@ class Access:
         """The answer to a wrong key; it counts as a guess."""
         self._wrong.count(_origin_of(caller))
         if wait_s > 0:
+            self.on_wrong("throttled")
             headers = {"Retry-After": str(math.ceil(wait_s))}
             hint = "correct the key, then ask again later"
             return Refusal(429, "too many wrong keys from this address", hint, headers)
         if not self.ring.is_readable:
+            self.on_wrong("unreadable")
             hint = "its alarm `keys` and /health/ready have the reason"
             return Refusal(503, "this gateway cannot check keys now", hint, {"Retry-After": "60"})
         if secret.startswith(PREFIX) and not is_well_formed(secret):
+            self.on_wrong("mistyped")
             return unauthorized("the key is cut or mistyped", "copy all of it", wrong=True)
+        self.on_wrong("unknown")
         hint = "`edge-agent keys list` on the gateway shows which keys there are"
         return unauthorized("key or token missing or wrong", hint, wrong=True)
 

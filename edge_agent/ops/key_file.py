@@ -40,6 +40,7 @@ _CHECK: Final = 6
 SECRET_FORM: Final = re.compile(f"{PREFIX}[0-9A-Za-z]{{{_ID + _SECRET + _CHECK}}}")
 MAX_BYTES: Final = 1 << 20
 MAX_KEYS: Final = 1000
+SOON_MS: Final = 14 * 86_400_000  # an end within this time is told
 MAX_NAME: Final = 28  # with a user's name before it, it fits into an entry of the audit
 OWNER_ONLY: Final = 0o600
 _OTHERS: Final = 0o077
@@ -68,6 +69,16 @@ class Key:
     def is_valid(self, now_ms: int) -> bool:
         """True if it is neither revoked nor expired."""
         return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
+
+    def ends_soon(self, now_ms: int) -> bool:
+        """True if it is valid, and expires within 14 days."""
+        is_soon = self.expires_ms is not None and self.expires_ms - now_ms < SOON_MS
+        return is_soon and self.is_valid(now_ms)
+
+    @property
+    def renewal(self) -> str:
+        """The command that makes another key of this name."""
+        return f"edge-agent keys create {self.name} --scope {','.join(self.scopes)}"
 
     def matches(self, secret: str) -> bool:
         """True if `secret` is that of this key; takes as long for a wrong one."""
@@ -159,6 +170,11 @@ def _opened(path: Path) -> Iterator[Any]:
         yield file
 
 
+def open_to_others(path: Path) -> bool:
+    """True if others than its owner may read or write the file; OSError if there is none."""
+    return bool(path.stat().st_mode & _OTHERS)
+
+
 def parse_keys(raw: bytes, where: str) -> dict[str, Key]:
     """The keys of a file's content by id; EdgeAgentError if anything of it is not as written."""
     if len(raw) > MAX_BYTES:
@@ -238,20 +254,6 @@ _FIELDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "concurrency": _or_none(_is_number(1, 10_000, int)),
     "max_body": _or_none(_is_number(1, 1 << 40, int)),
 }
-
-
-def read_last_uses(path: Path) -> dict[str, int]:
-    """When the keys of a file were used last, in ms since the epoch, by id; as far as is known."""
-    try:
-        found = orjson.loads(last_use_file(path).read_bytes())
-        return {str(key): int(ms) for key, ms in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def last_use_file(path: Path) -> Path:
-    """The file beside that of the keys with the times at which they were used."""
-    return path.with_name(f"{path.name}.last-use")
 
 
 # Changing -----------------------------------------------------------------------------------------

@@ -19,9 +19,7 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.ops.key_file import (
     id_of,
     is_well_formed,
-    last_use_file,
     read_keys,
-    read_last_uses,
     write_whole,
 )
 from edge_agent.ops.routes import Refusal
@@ -101,6 +99,13 @@ class KeyRing:
         self._refresh()
         key = self._keys.get(key_id)
         return key is not None and key.is_valid(self.now_ms())
+
+    def ending(self) -> list[Key]:
+        """The keys that expire soon, the first to end first."""
+        self._refresh()
+        now_ms = self.now_ms()
+        found = [key for key in self._keys.values() if key.ends_soon(now_ms)]
+        return sorted(found, key=lambda key: key.expires_ms or 0)
 
     def now_ms(self) -> int:
         """The time by which keys expire."""
@@ -212,3 +217,20 @@ class KeyRing:
 def _too_many(what: str, key: Key, wait_s: float) -> Refusal:
     headers = {"Retry-After": str(math.ceil(wait_s))}
     return Refusal(429, f"{what} with the key {key.name}", "ask again later", headers)
+
+
+# The file of last uses ----------------------------------------------------------------------------
+
+
+def read_last_uses(path: Path) -> dict[str, int]:
+    """When the keys of a file were used last, in ms since the epoch, by id; as far as is known."""
+    try:
+        found = orjson.loads(last_use_file(path).read_bytes())
+        return {str(key): int(ms) for key, ms in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def last_use_file(path: Path) -> Path:
+    """The file beside that of the keys with the times at which they were used."""
+    return path.with_name(f"{path.name}.last-use")

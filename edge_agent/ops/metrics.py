@@ -84,6 +84,7 @@ class Metrics:
     sink_given_up = counter("Messages deleted because the receiver never accepted them.", "sink")
     commands = counter("Commands from the bus.", "sink", "outcome")
     http_denied = counter("Commands over HTTP of clients without the right.")
+    http_wrong_keys = counter("Requests with a key that opens nothing.", "reason")
     inputs_stale = gauge("Inputs that are stale or bad now.", "asset")
     stale_after_seconds = gauge("After how long the slowest input is stale.", "asset")
     windows = counter("Windows by outcome.", "model", "outcome")

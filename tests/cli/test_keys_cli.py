@@ -72,6 +72,19 @@ def test_list_shows_states_limits_and_no_secret(
         assert "sha256" not in said
 
 
+def test_list_warns_of_keys_that_end_soon(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, with the command that makes the next one."""
+    keys(file, "create", "mes", "--scope", "infer,read", "--expires", "13d")
+    keys(file, "create", "panel", "--scope", "command", "--expires", "15d")
+    capsys.readouterr()
+    assert keys(file, "list") == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("mes expires on 20")
+    assert said.err.endswith("edge-agent keys create mes --scope read,infer\n")
+    assert len(said.err.splitlines()) == 1
+    assert len(said.out.splitlines()) == 3
+
+
 def test_a_name_is_free_again_when_its_key_has_ended(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

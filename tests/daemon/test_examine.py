@@ -17,6 +17,7 @@ from edge_agent.daemon.examine_machine import Examined
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import ConnectError
 from edge_agent.findings import Severity, error, fine, ordered, warning
+from edge_agent.ops.key_file import changed_keys, new_key
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sources.skew import judge_clock
 
@@ -81,6 +82,34 @@ async def test_the_group_that_may_command_must_exist(
 ) -> None:
     told = bad(await look(tmp_path, http={"enabled": False, "group": group}))
     assert any("no group 'no-such-group'" in line for line in told) != is_known
+
+
+async def test_api_keys_are_looked_at(tmp_path: Path) -> None:
+    """Those that have ended or end soon, and a file that others may read."""
+    path, day_ms = tmp_path / "keys.json", DAY_S * 1000
+    now_ms = SystemClock().now_us() // 1000
+    ends = {"old": -1, "soon": 3, "late": 60, "ever": None}
+    with changed_keys(path) as keys:
+        for name, days in ends.items():
+            at_ms = None if days is None else now_ms + days * day_ms
+            key, _ = new_key(name, ["read"], now_ms, expires_ms=at_ms)
+            keys[key.id] = key
+        key, _ = new_key("gone", ["read"], now_ms, expires_ms=now_ms, revoked_ms=now_ms)
+        keys[key.id] = key
+    told = [line for line in bad(await look(tmp_path)) if line.startswith("http.keys")]
+    assert len(told) == 2
+    assert "the key old expired on 20" in told[0]
+    assert "the key soon expires on 20" in told[1]
+    assert "edge-agent keys create soon --scope read" in told[1]
+    path.chmod(0o640)
+    told = bad(await look(tmp_path))
+    assert f"(chmod 600 {path})" in told[0]
+    path.write_text("{")
+    path.chmod(0o600)
+    assert any("it is not JSON" in line for line in bad(await look(tmp_path)))
+    path.unlink()
+    named = {"enabled": False, "keys": str(path)}
+    assert any("is not there" in line for line in bad(await look(tmp_path, http=named)))
 
 
 async def test_all_is_well_but_for_the_daemon(tmp_path: Path) -> None:

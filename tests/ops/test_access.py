@@ -14,9 +14,9 @@ from test_key_file import add
 from edge_agent.clock import FakeClock
 from edge_agent.config.settings import Http, LocalScope
 from edge_agent.config.types import Secret
-from edge_agent.ops.access import MAX_ADDRESSES, WRONG_AT_ONCE, WRONG_EVERY_S, Access, Caller
-from edge_agent.ops.key_file import changed_keys, new_key, read_last_uses
-from edge_agent.ops.keys import SAVE_EVERY_S, KeyRing
+from edge_agent.ops.access import MAX_ADDRESSES, WRONG, WRONG_AT_ONCE, WRONG_EVERY_S, Access, Caller
+from edge_agent.ops.key_file import changed_keys, new_key
+from edge_agent.ops.keys import SAVE_EVERY_S, KeyRing, read_last_uses
 from edge_agent.ops.local_socket import Peer
 from edge_agent.ops.routes import Client, Refusal
 
@@ -140,6 +140,36 @@ def test_expired_revoked_and_unknown_keys_are_401_and_say_so(
         assert "edge-agent keys" in refusal.hint or "copy" in refusal.hint
         assert refusal.headers["WWW-Authenticate"].endswith('error="invalid_token"')
         assert secret not in f"{refusal.error}{refusal.hint}{refusal.headers}"
+
+
+def test_wrong_keys_are_counted_by_reason(gateway: Gateway) -> None:
+    """The reasons are fixed words, never what was sent."""
+    counted: list[str] = []
+    gateway.access.on_wrong = counted.append
+    now_ms = gateway.ring.now_ms()
+    gateway.refused(gateway.add("old", expires_ms=now_ms))
+    gateway.refused(gateway.add("gone", revoked_ms=now_ms))
+    good = gateway.add()
+    gateway.ask(good)
+    gateway.refused(good[:-1])
+    for number in range(WRONG_AT_ONCE):
+        gateway.refused(wrong(number))
+    gateway.path.write_text("{")
+    gateway.refused(wrong(), "10.0.0.10")
+    assert counted[:4] == ["expired", "revoked", "mistyped", "unknown"]
+    assert counted[-2:] == ["throttled", "unreadable"]
+    assert {*counted} == {*WRONG}
+
+
+def test_keys_that_end_soon_are_told(gateway: Gateway) -> None:
+    """Two weeks before, the first to end first; not those that have ended, or were revoked."""
+    day_ms, now_ms = 86_400_000, gateway.ring.now_ms()
+    ends = {"late": 15, "second": 13.9, "first": 1, "over": 0}
+    for name, days in ends.items():
+        gateway.add(name, expires_ms=round(now_ms + days * day_ms))
+    gateway.add("gone", expires_ms=now_ms + day_ms, revoked_ms=now_ms)
+    gateway.add("ever")
+    assert [key.name for key in gateway.ring.ending()] == ["first", "second"]
 
 
 def test_a_key_ends_when_it_is_said(gateway: Gateway) -> None:
