@@ -76,9 +76,10 @@ def standing_states(store: Store, sink: str, now_us: int) -> list[Transition]:
 
 
 def position_of(store: Store, sink: str) -> Position | None:
-    """Return how far a sink has confirmed the events of this store; None if that is not simple."""
-    found = store.progress(sink, EVENT, _MOST_WAITING) if store.identity else None
-    return None if found is None else Position(store.identity, *found)
+    """Return how far a sink has confirmed the events of this store; None if that has no name."""
+    if not store.identity:
+        return None
+    return Position(store.identity, *store.progress(sink, EVENT, _MOST_WAITING))
 
 
 class Lost(NamedTuple):

@@ -144,14 +144,9 @@ def select_newest(db: sqlite3.Connection, limit: int) -> list[StoredTransition]:
     )
 
 
-def newest_row(db: sqlite3.Connection, alarm_id: str | None, seq: int) -> int:
-    """Return the row of a transition, None: of the newest; 0 if it is not in the history."""
-    if alarm_id is None:
-        found = db.execute("SELECT MAX(row) FROM history").fetchone()
-    else:  # from the newest on, where it is found at once
-        query = "SELECT row FROM history WHERE alarm_id = ? AND seq = ? ORDER BY row DESC LIMIT 1"
-        found = db.execute(query, (alarm_id, seq)).fetchone()
-    return 0 if found is None or found[0] is None else int(found[0])
+def newest_row(db: sqlite3.Connection) -> int:
+    """Return the row of the newest transition; 0 if the history is empty."""
+    return int(db.execute("SELECT COALESCE(MAX(row), 0) FROM history").fetchone()[0])
 
 
 def select_since(db: sqlite3.Connection, row: int, limit: int) -> list[StoredTransition]:

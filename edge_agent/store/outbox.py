@@ -20,15 +20,22 @@ ROW_OVERHEAD_BYTES: Final = 128  # numbers, and entries of both indexes
 _CHUNK: Final = 64
 
 _COLUMNS: Final = "sink, kind, key, seq, topic, body, created_us"
-_INSERT: Final = f"INSERT INTO outbox ({_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_INSERT_ROW: Final = (
-    f"INSERT INTO outbox (row, {_COLUMNS}, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+# From the newest row on, where it is found at once.
+_TURN: Final = (
+    "COALESCE((SELECT row FROM history WHERE alarm_id = ?3 AND seq = ?4"
+    " ORDER BY row DESC LIMIT 1), 0)"
+)
+_INSERT: Final = (
+    f"INSERT INTO outbox ({_COLUMNS}, bytes, row, turn)"  # noqa: S608
+    f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, {_TURN})"
 )
 _ALL: Final = f"SELECT row, {_COLUMNS} FROM outbox ORDER BY row"  # noqa: S608
 _KEPT: Final = "SELECT key, seq FROM outbox WHERE row = ?"
 _PENDING: Final = f"SELECT row, {_COLUMNS} FROM outbox WHERE sink = ?"  # noqa: S608
 _WAITING: Final = "SELECT kind, key, seq, created_us FROM outbox WHERE sink = ?"
-_OLDEST: Final = "SELECT key, seq FROM outbox WHERE sink = ? AND kind = ? ORDER BY row LIMIT ?"
+_OLDEST: Final = (
+    "SELECT turn, key, seq FROM outbox WHERE sink = ? AND kind = ? ORDER BY turn, row LIMIT ?"
+)
 _STATS: Final = "SELECT sink, COUNT(*), SUM(bytes), MIN(created_us) FROM outbox GROUP BY sink"
 _TOTAL: Final = "SELECT COALESCE(SUM(bytes), 0) FROM outbox"
 
@@ -80,7 +87,7 @@ class DroppedMessages:
 
 def insert(db: sqlite3.Connection, messages: Sequence[Message]) -> None:
     """Append `messages`; the table assigns their `row`."""
-    db.executemany(_INSERT, [_values(one) for one in messages])
+    db.executemany(_INSERT, [(*_values(one), None) for one in messages])
 
 
 def _values(m: Message) -> tuple[object, ...]:
@@ -93,7 +100,7 @@ def insert_with_rows(db: sqlite3.Connection, messages: Sequence[Message]) -> Non
     for one in messages:
         kept = db.execute(_KEPT, (one.row,)).fetchone()
         if kept is None:
-            db.execute(_INSERT_ROW, (one.row, *_values(one)))
+            db.execute(_INSERT, (*_values(one), one.row))
         elif kept != (one.key, one.seq):
             insert(db, [one])
 
@@ -121,13 +128,17 @@ def is_whole(message: Message) -> bool:
 def pending(
     db: sqlite3.Connection, sink: str, limit: int, exclude: Collection[Line]
 ) -> list[Message]:
-    """Return the oldest `limit` messages of `sink` that are in no line of `exclude`."""
+    """Return the oldest `limit` messages of `sink` that are in no line of `exclude`.
+
+    In the order of the history: what is sent again comes before what was raised since. Otherwise a
+    long queue hides how far a receiver has received, and all of it would be sent again.
+    """
     query, values = _PENDING, [sink]
     if exclude:
         lines = ", ".join(["(?, ?)"] * len(exclude))
         query += f" AND (kind, key) NOT IN (VALUES {lines})"
         values += [part for line in exclude for part in line]
-    rows = db.execute(f"{query} ORDER BY row LIMIT ?", (*values, limit))
+    rows = db.execute(f"{query} ORDER BY turn, row LIMIT ?", (*values, limit))
     return [Message(*row) for row in rows]
 
 
@@ -136,8 +147,8 @@ def waiting(db: sqlite3.Connection, sink: str) -> list[Waiting]:
     return [Waiting(*row) for row in db.execute(_WAITING, (sink,))]
 
 
-def oldest(db: sqlite3.Connection, sink: str, kind: str, limit: int) -> list[tuple[str, int]]:
-    """Return (key, number) of the oldest messages of a kind that wait for `sink`."""
+def oldest(db: sqlite3.Connection, sink: str, kind: str, limit: int) -> list[tuple[int, str, int]]:
+    """Return (row of the history, key, number) of the oldest of a kind that wait for `sink`."""
     return db.execute(_OLDEST, (sink, kind, limit)).fetchall()
 
 

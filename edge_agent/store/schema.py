@@ -73,6 +73,13 @@ MIGRATIONS: Final = (
     ALTER TABLE history ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE history ADD COLUMN stored INTEGER NOT NULL DEFAULT 1
     """,
+    # turn: the row of the message's transition in the history; 0 if that has no row any more.
+    """
+    ALTER TABLE outbox ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+    UPDATE outbox SET turn = COALESCE((SELECT MAX(row) FROM history
+        WHERE history.alarm_id = outbox.key AND history.seq = outbox.seq), 0);
+    CREATE INDEX outbox_turn ON outbox (sink, turn)
+    """,
 )
 _GENERATION: Final = "generation"  # keys in the vault
 _IDENTITY: Final = "identity"

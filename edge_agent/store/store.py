@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats, Waiting
 
 MIN_BYTES: Final = 1 << 20
-_MOST_SORTED: Final = 500
 _ALL: Final = AuditFilter()
 _UPSERT_VALUE: Final = (
     "INSERT INTO vault (key, value) VALUES (?, ?)"
@@ -176,22 +175,15 @@ class Store(Database):
         with self.reporting("read the history"):
             return journal.select_newest(self.db, limit)
 
-    def progress(
-        self, sink: str, kind: str, limit: int
-    ) -> tuple[int, list[tuple[str, int]]] | None:
+    def progress(self, sink: str, kind: str, limit: int) -> tuple[int, list[tuple[str, int]]]:
         """Return a row of the history, and all that waits for `sink` of the transitions up to it.
 
-        It is the newest row, or an older one if more than `limit` messages of that kind wait; None
-        if very many wait. Repeated messages have late rows in the outbox, but early ones here.
+        It is the newest row, or an older one if more than `limit` messages of that kind wait.
         """
         with self.reporting("read the outbox"):
-            waiting = outbox.oldest(self.db, sink, kind, _MOST_SORTED + 1)
-            if len(waiting) > _MOST_SORTED:
-                return None
-            if len(waiting) <= limit:
-                return journal.newest_row(self.db, None, 0), waiting
-            rows = sorted((journal.newest_row(self.db, *each), each) for each in waiting)
-        return max(0, rows[limit][0] - 1), [each for _, each in rows[:limit]]
+            found = outbox.oldest(self.db, sink, kind, limit + 1)
+            row = found[limit][0] - 1 if len(found) > limit else journal.newest_row(self.db)
+        return max(0, row), [(key, number) for _, key, number in found[:limit]]
 
     def since(self, row: int, others: Collection[tuple[str, int]], limit: int) -> list[Transition]:
         """Return the newest transitions after a row, and others by (alarm id, number), in order."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec
+from edge_agent.sinks.mqtt_config import MAX_WINDOW
 from edge_agent.testing import Mosquitto, find_free_port, wait_until
 from scripts.crash_test.peers import HIGH, LOW, Daemon, Plant, Subscriber
 
@@ -27,6 +28,9 @@ SETTLE_TIMEOUT_S = 120.0
 READY_TIMEOUT_S = 30.0
 LAST_LIFE_S = 8.0
 CALM_S = 5.0  # the end: no new message for this long
+# Of each life: as many events may be in flight, and as many confirmed that no mark tells of.
+IN_FLIGHT = 2 * MAX_WINDOW
+FILE_DOUBT_S = 1.0  # mosquitto's clock, and events that the subscriber has not confirmed yet
 # mosquitto saves its file periodically; a kill loses what it confirmed after the last save.
 PERSISTENCE = {True: "persistence true\nautosave_interval 1", False: "persistence false"}
 
@@ -80,19 +84,26 @@ class Plan:
 
 @dataclass
 class Verdict:
-    """The committed transitions, and the errors found."""
+    """The committed transitions, and the errors found.
+
+    in_doubt: how many events may be heard twice, because nobody can know that they were received;
+    None if a broker without a file was killed, which forgets all.
+    """
 
     transitions: int = 0
     alarms: int = 0
     duplicates: int = 0
+    in_doubt: int | None = None
     seconds: float = 0.0
     unheard: list[str] = field(default_factory=list)  # ids of events that never arrived
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
+        doubt = "" if self.in_doubt is None else f" of {self.in_doubt} in doubt"
         return (
             f"{self.transitions} transitions of {self.alarms} alarms, {len(self.unheard)} lost, "
-            f"{self.duplicates} heard twice, {len(self.problems)} problems, {self.seconds:.0f} s"
+            f"{self.duplicates} heard twice{doubt}, {len(self.problems)} problems, "
+            f"{self.seconds:.0f} s"
         )
 
 
@@ -133,7 +144,7 @@ def crash(plan: Plan, folder: Path, daemon_of: Callable[[Path], Daemon] = Daemon
         plant = stack.enter_context(Plant(broker.port, assets_of(plan.pairs), plan.seed, heard))
         stack.callback(daemon.kill)
         daemon.start(wait=False)
-        _kill(plan, daemon, broker)
+        verdict.in_doubt = _kill(plan, daemon, broker, heard, folder / "mosquitto.db")
         plant.frozen = True
         try:
             wait_until(lambda: _calm(daemon, heard), SETTLE_TIMEOUT_S, "calm")
@@ -150,8 +161,10 @@ def crash(plan: Plan, folder: Path, daemon_of: Callable[[Path], Daemon] = Daemon
     return verdict
 
 
-def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
-    """Kill both at random moments, and each also while the other is down."""
+def _kill(
+    plan: Plan, daemon: Daemon, broker: Mosquitto, heard: Subscriber, file: Path
+) -> int | None:
+    """Kill both at random moments, and each also while the other is down; returns `in_doubt`."""
     moments = random.Random(plan.seed)  # noqa: S311 (a plan, not a secret)
     lives = [moments.uniform(0.2, 8.0) for _ in range(plan.daemon_kills)]
     pauses = [moments.uniform(0.0, 1.0) for _ in range(plan.daemon_kills)]
@@ -159,7 +172,14 @@ def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
     between = span / (plan.broker_kills + 1)
     waits = [moments.uniform(0.4, 1.6) * between for _ in range(plan.broker_kills)]
     outages = [moments.uniform(0.0, 3.0) for _ in range(plan.broker_kills)]
-    killer = threading.Thread(target=_kill_broker, args=(broker, waits, outages))
+    doubts: list[int] = []
+
+    def doubt() -> None:
+        """Count events heard since the broker's file, which it has forgotten."""
+        saved_s = file.stat().st_mtime if file.exists() else 0.0
+        doubts.append(sum(at_s > saved_s - FILE_DOUBT_S for at_s in heard.event_times_s))
+
+    killer = threading.Thread(target=_kill_broker, args=(broker, waits, outages, doubt))
     killer.start()
     for number, (life, pause) in enumerate(zip(lives, pauses, strict=True)):
         if number % 2:  # each second life begins when it is ready, however slow the machine is
@@ -171,13 +191,19 @@ def _kill(plan: Plan, daemon: Daemon, broker: Mosquitto) -> None:
         daemon.start(wait=False)
     time.sleep(LAST_LIFE_S)
     killer.join()
+    kills = plan.daemon_kills + plan.broker_kills
+    return sum(doubts) + IN_FLIGHT * kills if plan.persistence else None
 
 
-def _kill_broker(broker: Mosquitto, waits: list[float], outages: list[float]) -> None:
+def _kill_broker(
+    broker: Mosquitto, waits: list[float], outages: list[float], doubt: Callable[[], None]
+) -> None:
+    """Kill it again and again; doubt is called while it is down."""
     for wait, outage in zip(waits, outages, strict=True):
         time.sleep(wait)
         broker.kill()
         time.sleep(outage)
+        doubt()
         broker.start()
 
 
@@ -210,10 +236,18 @@ def _judge(
     verdict.unheard = sorted(set(committed) - set(heard.events))
     verdict.problems += [
         *([f"{waiting} rows still in the outbox"] if waiting else []),
+        *_too_often(verdict),
         *_wrong_ids(committed, heard),
         *_wrong_states(states, retained),
         *_wrong_conditions(states, faults),
     ]
+
+
+def _too_often(verdict: Verdict) -> list[str]:
+    """A problem if more was sent again than could be in doubt."""
+    if verdict.in_doubt is None or verdict.duplicates <= verdict.in_doubt:
+        return []
+    return [f"{verdict.duplicates} heard twice, only {verdict.in_doubt} were in doubt"]
 
 
 def _wrong_ids(committed: list[str], heard: Subscriber) -> list[str]:

@@ -64,7 +64,8 @@ class _Client:
 class Subscriber(_Client):
     """Receives everything with QoS 1 and a persistent session.
 
-    events: body by CloudEvents id, as first received; alerts: the newest by topic.
+    events: body by CloudEvents id, as first received; alerts: the newest by topic; order: numbers
+    by alarm, as first received.
     """
 
     def __init__(self, port: int, name: str = "subscriber") -> None:
@@ -74,6 +75,7 @@ class Subscriber(_Client):
         self.alert_ids: set[str] = set()
         self.order: dict[str, list[int]] = {}
         self.duplicates = 0
+        self.event_times_s: list[float] = []  # by the clock, also of repetitions
         self.differing: set[str] = set()
         self.statuses: list[str] = []
         self.received_s = time.monotonic()
@@ -92,6 +94,7 @@ class Subscriber(_Client):
 
     def _count_event(self, body: bytes) -> None:
         self.received_s = time.monotonic()
+        self.event_times_s.append(time.time())
         name = orjson.loads(body)["id"]
         if name in self.events:
             self.duplicates += 1

@@ -147,7 +147,20 @@ def test_a_repeated_event_that_waits_is_not_behind_a_mark(store: Store, clock: F
     assert again == ["a:7", *(f"a:{seq}" for seq in range(51, 101))]
 
 
-def test_without_a_mark_for_very_many(store: Store, clock: FakeClock) -> None:
-    """The receiver keeps an older one: more is sent again, nothing is lost."""
-    store.commit([], [message(clock, "event", "a", seq) for seq in range(501)])
-    assert republish.position_of(store, SINK) is None
+def test_what_is_sent_again_goes_first_and_the_mark_follows_at_once(
+    store: Store, clock: FakeClock
+) -> None:
+    """A receiver lost twice while a long queue is sent is told again what it had since, not all."""
+    store.commit([transition("a", seq) for seq in range(1, 101)], [])
+    queue = [message(clock, "event", "a", seq) for seq in range(101, 1101)]
+    store.commit([transition("a", seq) for seq in range(101, 1101)], queue)
+    store.commit([], [message(clock, "event", "a", seq) for seq in range(51, 101)])
+    first = store.pending(SINK, 60)
+    assert [one.seq for one in first] == list(range(51, 111))
+    store.confirm([one.row for one in first])
+    mark = republish.position_of(store, SINK)
+    assert mark is not None
+    next_ten = store.pending(SINK, 10)
+    store.confirm([one.row for one in next_ten])
+    again = told(republish.recent_events(store, Lost(SINK, "event", mark)))
+    assert again == [f"a:{seq}" for seq in range(111, 121)]

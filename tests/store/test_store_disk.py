@@ -250,6 +250,25 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, clock: FakeCloc
     assert not list(tmp_path.glob("*corrupt*"))
 
 
+def test_a_file_of_an_older_version_sends_in_the_order_of_its_history(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What had been sent again when the new version was installed goes before what came later."""
+    path = tmp_path / "a.db"
+    store = open_store(path, clock)
+    store.commit([transition(seq=seq) for seq in (1, 2)], [message(seq=2)])
+    store.commit([], [message(seq=1), message(seq=9)])
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX outbox_turn")
+        db.execute("ALTER TABLE outbox DROP COLUMN turn")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    store = open_store(path, clock)
+    assert [one.seq for one in store.pending("plant", 10)] == [9, 1, 2]
+    store.close()
+
+
 def test_a_place_that_cannot_be_written_is_a_store_error(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"file/a\.db: cannot open the store"):

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from scripts.rigs import ROOT
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 LONG_S: Final = 600.0  # each decoder
 QUICK_S: Final = 5.0
+AT_ONCE: Final = 2
 CONTROL_S: Final = 30.0  # at most: a crash ends it
 CONTROL: Final = ("opcua", "bus_command", "manifest")
 _RUNS: Final = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
@@ -41,10 +43,13 @@ def fuzz(run: Run) -> Measured:
     targets = importlib.import_module("scripts.rigs.faults.fuzz_targets").TARGETS
     seconds = run.seconds or (QUICK_S if run.quick else LONG_S)
     names = list(targets) if run.protected else list(CONTROL)
-    found = []
-    for number, name in enumerate(names, 1):
+
+    def one(number: int, name: str) -> Fuzzed:
         run.tell(f"{number} of {len(names)}, {name}, {seconds:.0f} s each")
-        found.append(fuzz_one(name, seconds if run.protected else CONTROL_S, run))
+        return fuzz_one(name, seconds if run.protected else CONTROL_S, run)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(one, range(1, len(names) + 1), names))
     crashed = [one for one in found if one.crash]
     figure = (
         f"{len(found)} decoders, {seconds:.0f} s each: {sum(one.runs for one in found) / 1e6:.1f} "

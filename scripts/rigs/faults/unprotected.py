@@ -26,6 +26,8 @@ from edge_agent.models.bundle import sandbox
 from edge_agent.ops import guard
 from edge_agent.service import status_api
 from edge_agent.signals.acceptance import Acceptance
+from edge_agent.sinks.mqtt import MqttSink
+from edge_agent.sinks.mqtt_connection import Connection
 from edge_agent.store import Store, reader, schema
 from edge_agent.transport import tls
 from edge_agent.values import BoundedIntake
@@ -68,6 +70,22 @@ def forgotten_messages() -> None:
 def nothing_repeated() -> None:
     """A broker that may have lost messages is sent none of them again."""
     republish.enqueue = lambda store, lost, messages, now_us: (0, [])  # noqa: ARG005
+
+
+def unmarked_events() -> None:
+    """The broker keeps no mark of how far it has received."""
+    MqttSink.mark = lambda self, position: False  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def sent_is_delivered() -> None:
+    """A message is delivered when it is written, whether or not the broker confirms it."""
+
+    async def publish(connection: Connection, topic: str, body: bytes, **options: Any) -> int:  # noqa: ANN401
+        connection._client.publish(topic, body, 1, options["retain"])  # noqa: SLF001
+        options.get("on_sent", lambda: None)()
+        return 0
+
+    Connection.publish = publish  # type: ignore[method-assign, assignment]
 
 
 def unnoticed_outages() -> None:
