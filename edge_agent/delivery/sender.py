@@ -164,7 +164,8 @@ class Sender:
             lines.add((message.kind, message.key))
             rows.append(message.row)
         busy = frozenset(self._busy - lines)
-        found = await self._store.run(Store.exchange, self._sink.name, rows, room, busy)
+        held = self._sink.held
+        found = await self._store.run(Store.exchange, self._sink.name, rows, room, busy, held)
         del self._delivered[: len(done)]
         self._busy -= lines
         for message in found:
@@ -173,7 +174,7 @@ class Sender:
                 self._busy.add(line)
                 self._unmarked |= message.kind == EVENT
                 self._spawn(self._flying, self._deliver(message, line))
-        if room and not found and not busy:
+        if room and not found and not busy and not held:
             self.refusals.clear()  # refused messages may have been dropped, store full
         return 0 < room <= len(found)
 

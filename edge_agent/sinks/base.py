@@ -152,6 +152,7 @@ class Sink(Protocol):
     # It may have forgotten what it confirmed last; called with the last mark that it holds, and
     # with the events (alarm id, number) that were sent since it is connected.
     on_forgotten: Callable[[Position | None, Collection[tuple[str, int]]], None] | None = None
+    held: frozenset[str] = frozenset()  # kinds that wait until `accept_marks`
     in_doubt: bool = False  # it may have lost its last confirmed messages before this start
     knowledge: str = ""  # of the receiver, kept over restarts
     is_replaced: bool = False  # another gateway speaks for us: `stop` must not say `offline`

@@ -51,6 +51,7 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 RETURN_S: Final = 30.0  # how long after a connection an event waits for a subscriber
 UNHEARD_HOLD_S: Final = 2.0
 REANNOUNCE_S: Final = 0.2
+MARK_HOLD_S: Final = 30.0  # at most: events wait until those before them that were lost are sent
 _OFFLINE: Final = b"offline"
 _REMEMBERED: Final = 1000
 _COMMAND: Final = "/_pdm/cmd/"
@@ -92,6 +93,7 @@ class MqttSink(Sink):
         self._mark_topic = f"{topic_root}/_svc/{gateway.id}/confirmed/{name}"
         self._sent: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)  # of this connection
         self._marks = False  # True if the receiver's last mark is evaluated, and it takes others
+        self._known: Connection | None = None  # whose last mark was read
         self._notices: set[asyncio.Task[None]] = set()
         self._asks_again = False  # True if the refused status must be sent again
 
@@ -205,6 +207,7 @@ class MqttSink(Sink):
         self.window = min(self._config.send_window, connection.window)
         self._sent.clear()
         self._marks = False
+        self.held = frozenset() if self.on_forgotten is None else frozenset({EVENT})
         self._connection = connection
         self._reconnector.set_connected(detail="; ".join(details))
         if self.on_connected is not None:
@@ -232,19 +235,30 @@ class MqttSink(Sink):
 
     async def _read_mark(self, connection: Connection, *, in_doubt: bool) -> None:
         """Report what the broker may have forgotten; then it may be given a new mark."""
+        asyncio.get_running_loop().call_later(MARK_HOLD_S, self._release, connection)
         with contextlib.suppress(EdgeAgentError):
             mark = await connection.readback.retained(self._mark_topic)
             connection.unsubscribe(self._mark_topic)
             if self._connection is not connection or self.on_forgotten is None:
                 return
+            self._known = connection
             if mark or in_doubt:
                 self.on_forgotten(Position.parse(mark), set(self._sent))
             else:
                 self.accept_marks()
 
+    def _release(self, connection: Connection) -> None:
+        """Let events go out that waited for too long."""
+        if self._connection is connection and self.held:
+            self.held = frozenset()
+            if self.on_ready is not None:
+                self.on_ready()
+
     def accept_marks(self) -> None:
-        """Take marks from now on: what was forgotten is in the outbox again."""
-        self._marks = True
+        """Take marks from now on: what was forgotten is in the outbox again, before all else."""
+        if self._known is not self._connection:  # of a connection that ended meanwhile
+            return
+        self._marks, self.held = True, frozenset()
         if self.on_ready is not None:
             self.on_ready()
 

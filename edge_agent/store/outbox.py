@@ -126,9 +126,13 @@ def is_whole(message: Message) -> bool:
 
 
 def pending(
-    db: sqlite3.Connection, sink: str, limit: int, exclude: Collection[Line]
+    db: sqlite3.Connection,
+    sink: str,
+    limit: int,
+    exclude: Collection[Line],
+    held: Collection[str] = (),
 ) -> list[Message]:
-    """Return the oldest `limit` messages of `sink` that are in no line of `exclude`.
+    """Return the oldest `limit` messages of `sink` in no line of `exclude` and of no `held` kind.
 
     In the order of the history: what is sent again comes before what was raised since. Otherwise a
     long queue hides how far a receiver has received, and all of it would be sent again.
@@ -138,6 +142,9 @@ def pending(
         lines = ", ".join(["(?, ?)"] * len(exclude))
         query += f" AND (kind, key) NOT IN (VALUES {lines})"
         values += [part for line in exclude for part in line]
+    if held:
+        query += f" AND kind NOT IN ({', '.join('?' * len(held))})"
+        values += held
     rows = db.execute(f"{query} ORDER BY turn, row LIMIT ?", (*values, limit))
     return [Message(*row) for row in rows]
 

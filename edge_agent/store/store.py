@@ -124,22 +124,29 @@ class Store(Database):
         """Return every alarm as last committed; an unreadable one is logged and left out."""
         return [one.transition.alarm for one in self.states.values()]
 
-    def pending(self, sink: str, limit: int, exclude: Collection[Line] = ()) -> list[Message]:
-        """Return the oldest `limit` messages of `sink` in row order, but for `exclude`d lines.
+    def pending(
+        self, sink: str, limit: int, exclude: Collection[Line] = (), held: Collection[str] = ()
+    ) -> list[Message]:
+        """Return the oldest `limit` messages of `sink`, but for `exclude`d lines and `held` kinds.
 
-        A line is a (kind, key); lines, not rows, so that an alarm whose messages are refused
-        cannot stand in the way of the others.
+        Oldest by the history. A line is a (kind, key); lines, not rows, so that an alarm whose
+        messages are refused cannot stand in the way of the others.
         """
         with self.reporting("read the outbox"):
-            return outbox.pending(self.db, sink, limit, exclude)
+            return outbox.pending(self.db, sink, limit, exclude, held)
 
     def exchange(
-        self, sink: str, delivered: Sequence[int], limit: int, exclude: Collection[Line] = ()
+        self,
+        sink: str,
+        delivered: Sequence[int],
+        limit: int,
+        exclude: Collection[Line] = (),
+        held: Collection[str] = (),
     ) -> list[Message]:
         """`confirm` what is delivered, then return what is `pending`."""
         if delivered:
             self.confirm(delivered)
-        return self.pending(sink, limit, exclude) if limit else []
+        return self.pending(sink, limit, exclude, held) if limit else []
 
     def confirm(self, rows: Sequence[int]) -> None:
         """Delete delivered messages; rows that are gone already are no error."""

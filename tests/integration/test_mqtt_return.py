@@ -72,3 +72,31 @@ async def test_each_new_connection_is_told(
         broker.start()
         await until(lambda: len(connections) == 2, "the second")
     assert set(connections) == {LinkState.UP}
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["known", "unknown"])
+async def test_events_wait_until_it_is_known_what_the_broker_forgot(
+    tmp_path: Path,
+    metrics: Metrics,
+    broker: Mosquitto,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_answered: bool,
+) -> None:
+    """Events that it lost come before newer ones of their alarm; states do not wait for that."""
+    monkeypatch.setattr(mqtt, "MARK_HOLD_S", 30.0 if is_answered else 2.0)
+    rig = make_rig(tmp_path, metrics, broker)
+    asked: list[object] = []
+    rig.sink.on_forgotten = lambda mark, _: asked.append(mark)
+    subscriber = await Subscriber(broker.port, "edge/#").ready()
+    async with rig:
+        await rig.put(event(seq=2), event(seq=2, kind="alert"))
+        await until(lambda: asked == [None], "a broker that never knew us")
+        if is_answered:
+            await rig.emptied(1)
+            await until(lambda: subscriber.ids("alert") == ["P-1-bearing:2"], "the state")
+            assert subscriber.ids("event") == []
+            rig.sink.accept_marks()
+        await rig.emptied()
+        await until(lambda: subscriber.ids("event") == ["P-1-bearing:2"], "heard")
+    await asyncio.to_thread(subscriber.stop)
