@@ -100,6 +100,7 @@ class MqttSink(Sink):
     async def start(self) -> None:
         """Start to connect, and retry for ever."""
         self._versions.has_spoken_5 |= self.knowledge == self._spoken_5
+        self._hold()
         await self._reconnector.start()
 
     async def stop(self) -> None:
@@ -173,6 +174,7 @@ class MqttSink(Sink):
             raise LostError(reason, where=self._config.url)
         finally:
             self._connection = None
+            self._hold()
             connection.abort("left")
 
     def _make_connection(self, version: Protocol) -> Connection:
@@ -207,7 +209,6 @@ class MqttSink(Sink):
         self.window = min(self._config.send_window, connection.window)
         self._sent.clear()
         self._marks = False
-        self.held = frozenset() if self.on_forgotten is None else frozenset({EVENT})
         self._connection = connection
         self._reconnector.set_connected(detail="; ".join(details))
         if self.on_connected is not None:
@@ -246,6 +247,10 @@ class MqttSink(Sink):
                 self.on_forgotten(Position.parse(mark), set(self._sent))
             else:
                 self.accept_marks()
+
+    def _hold(self) -> None:
+        """Keep events back from now on, if somebody finds out what was forgotten."""
+        self.held = frozenset() if self.on_forgotten is None else frozenset({EVENT})
 
     def _release(self, connection: Connection) -> None:
         """Let events go out that waited for too long."""
