@@ -87,8 +87,13 @@ async def test_a_limit_is_raised_and_rests_while_the_machine_is_stopped(
         assert (row["state"], row["note"][:14]) == ("stopped", "stopped since ")
         assert 'edge_agent_asset_running{asset="P-1"} 0.0' in await get(running, "/metrics")
         await fed({HIGH: "unack"}, flow=10.0, temp=85.0)
-        kinds = [json.loads(body)["data"] for body in bus.bodies("/_pdm/event")]
-        told = [one["transition"] for one in kinds if one["alarm_id"] == HIGH]
-        assert told == ["raise", "suppress", "unsuppress"]
+
+        def told() -> list[dict[str, Any]]:
+            return [json.loads(body)["data"] for body in bus.bodies("/_pdm/event")]
+
+        wanted = ["raise", "suppress", "unsuppress"]
+        await until(lambda: len(told()) == len(wanted), "events; they wait for the broker's mark")
+        kinds = [one for one in told() if one["alarm_id"] == HIGH]
+        assert [one["transition"] for one in kinds] == wanted
         assert kinds[0]["message"]["de"] == "P-1: temp = 85 °C ist hoch (Grenze 80 °C)"
         await fed({HIGH: "rtn_unack"}, flow=10.0, temp=50.0)
