@@ -16,7 +16,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError, UsageError
 from edge_agent.ops.access import REALM, Caller, denial
@@ -47,6 +47,7 @@ _LIMITS: Final[dict[str, Any]] = {
     "access_log": None,
 }
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_SPOKEN: Final = "plain HTTP/1.1 here, not https; at most 64 headers of 8 KiB, an address of 4 KiB"
 _NO_RIGHT: Final = frozenset({401, 403})
 _FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _HEADERS: Final = {
@@ -110,7 +111,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer a malformed request; strangers must not be able to fill the log."""
         log.debug("request malformed", extra={"client": request.remote, "reason": exc or message})
-        response = error(status, "malformed request")
+        response = error(status, "malformed request", _SPOKEN)
         response.headers.update(_HEADERS)
         response.force_close()
         return response
@@ -186,9 +187,12 @@ class Guard:
 
     async def _check(self, request: web.Request) -> None:
         host = request.headers.get(hdrs.HOST, "")
-        if not self._is_for_us(host):
-            raise Refusal(421, "not the name of this gateway", "add it to http.names")
         scope = self.scopes.get(request.match_info.handler, READ)
+        # Load balancers ask for the health by HTTP/1.0, as no browser does.
+        is_probe = scope == OPEN and request.version == HttpVersion10
+        is_nameless = is_probe and hdrs.HOST not in request.headers
+        if not is_nameless and not self._is_for_us(host):
+            raise Refusal(421, "not the name of this gateway", "add it to http.names")
         if _is_foreign(request, host, scope):
             raise Refusal(403, "asked by a page of another site", "open the address itself")
         request[CLIENT] = Client()
@@ -268,6 +272,17 @@ def is_direct_loopback(request: web.Request) -> bool:
         return ip_address(request.remote or "").is_loopback
     except ValueError:
         return False
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Ask for the body of a client that waits for this (RFC 9110, 10.1.1)."""
+    if request.version != HttpVersion11:
+        return None
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return error(417, "unknown expectation", "Expect: 100-continue, or none")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer itself has not begun
+    return None
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -17,6 +17,7 @@ from edge_agent.ops.routes import (
     JSON,
     MAX_TEXT,
     READ,
+    UTF8_MARK,
     Client,
     Refusal,
     Request,
@@ -200,6 +201,6 @@ async def _body(request: web.Request, route: Route) -> object:
     if route.content_type != JSON:
         return body
     try:
-        return orjson.loads(body)
+        return orjson.loads(body.removeprefix(UTF8_MARK))
     except orjson.JSONDecodeError as problem:
         raise Refusal(400, f"the body is not JSON: {problem}") from None

@@ -20,7 +20,7 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.ops import local_socket
 from edge_agent.ops.access import Access
 from edge_agent.ops.bodies import LargeBodies
-from edge_agent.ops.guard import Connection, Connections, Guard, add_headers
+from edge_agent.ops.guard import Connection, Connections, Guard, add_headers, expect
 from edge_agent.ops.handlers import Pace, handler_of
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.keys import KeyRing
@@ -203,7 +203,7 @@ class HttpServer:
             if route.method == hdrs.METH_GET:
                 app.router.add_get(route.path, handler)  # and HEAD
             else:
-                app.router.add_route(route.method, route.path, handler)
+                app.router.add_route(route.method, route.path, handler, expect_handler=expect)
         return app
 
 

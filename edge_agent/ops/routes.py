@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Schema = Mapping[str, Any]
 
 JSON: Final = "application/json"
+UTF8_MARK: Final = b"\xef\xbb\xbf"  # with which .NET begins a text; RFC 8259 lets us overlook it
 ANY_TYPE: Final = ""  # a body of any content type, also of none; the handler gets its bytes
 # Scopes: what a route is for. docs/http.md has the table of clients.
 OPEN: Final = "open"  # health and the empty page: everybody

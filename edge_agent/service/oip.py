@@ -24,6 +24,7 @@ from edge_agent.ops.routes import (
     MODELS,
     OPEN,
     READ,
+    UTF8_MARK,
     Refusal,
     Response,
     Route,
@@ -62,7 +63,7 @@ MAX_INFER_BODY: Final = 16 << 20  # bytes, also after decompression
 _INLINE: Final = 262_144  # bytes of JSON that the event loop reads itself
 _HEADER_BYTES: Final = "Inference-Header-Content-Length"
 _AUTO: Final = 32 + zlib.MAX_WBITS  # zlib finds out whether it is gzip or deflate
-_ENCODINGS: Final = frozenset({"gzip", "deflate"})
+_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _BINARY: Final = "application/octet-stream"
 _PLATFORM: Final = "onnxruntime_onnx"
 
@@ -380,7 +381,7 @@ def answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
 
 async def _asked(request: Request, signature: Signature) -> InferRequest:
     """Read a request; a long JSON in another thread."""
-    body, header_bytes = request.body, _header_bytes(request)
+    body, header_bytes = request.body.removeprefix(UTF8_MARK), _header_bytes(request)
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     is_small = len(body) <= _INLINE or header_bytes is not None
     if encoding == "identity" and is_small:

@@ -117,7 +117,14 @@ async def test_a_name_that_is_not_ours_is_not_answered(host: str) -> None:
 
 async def test_a_request_without_host_is_not_answered() -> None:
     async with serving() as server:
-        assert (await raw(server.port, b"GET / HTTP/1.0\r\n\r\n"))[0] == 421
+        assert (await raw(server.port, b"GET /metrics HTTP/1.0\r\n\r\n"))[0] == 421
+        assert (await raw(server.port, b"GET /health/live HTTP/1.1\r\n\r\n"))[0] == 400
+
+
+async def test_a_load_balancer_may_ask_for_the_health_without_host() -> None:
+    """HAProxy's plain check is HTTP/1.0 without a name; a browser never is."""
+    async with serving() as server:
+        assert (await raw(server.port, b"GET /health/live HTTP/1.0\r\n\r\n"))[0] == 200
 
 
 # -- forms, other pages ---------------------------------------------------------------------------
