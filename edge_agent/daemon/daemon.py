@@ -177,7 +177,7 @@ class Daemon:
         if runtime is not None:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())
-            await within(deadline_s, parts.loop.run_turn())
+            await within(deadline_s, parts.loop.run_last_turn())
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))

@@ -85,6 +85,7 @@ class PipelineLoop:
         self._wake = asyncio.Event()
         self._turned_s = clock.monotonic_s()
         self._linked_s = -math.inf
+        self._waking: asyncio.TimerHandle | None = None
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="models")
 
     def wake(self) -> None:
@@ -141,6 +142,16 @@ class PipelineLoop:
                 self._turned_s = self._clock.monotonic_s()
             blocks = []
 
+    async def run_last_turn(self) -> None:
+        """`run_turn`, and another one for windows that wait for a process."""
+        await self.run_turn()
+        if self.runtime is None:
+            return
+        rest_s = self.runtime.pipeline.deployments.due_s - self._clock.monotonic_s()
+        if rest_s < _IDLE_S:
+            await asyncio.sleep(max(0.0, rest_s))
+            await self.run_turn()
+
     async def _process_chunk(
         self, runtime: Runtime, values: Columns, blocks: Sequence[TensorBlock], arrived_us: int
     ) -> None:
@@ -153,7 +164,9 @@ class PipelineLoop:
             self._follow_links()
         loop = asyncio.get_running_loop()
         scored: Sequence[Scored] = ()
-        if due or pipeline.deployments.is_late:
+        if pipeline.deployments.is_resting(due):  # nothing, or it waits for a process
+            scored = pipeline.score_windows(due) if due else ()
+        else:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
         # A restart would lose an alarm of an asset that is not stored.
@@ -163,9 +176,20 @@ class PipelineLoop:
             await publisher.send(step.transitions, arrived_us)
         if step.scores:
             publisher.send_scores(step.scores)
+        self._wake_for_waiting(pipeline.deployments.due_s)
         if pipeline.deployments.has_shadows():  # after everything important
             shadow = partial(pipeline.run_shadows, busy=runtime.intake.backpressured())
             await loop.run_in_executor(self._model_thread, shadow)
+
+    def _wake_for_waiting(self, due_s: float) -> None:
+        """Run a turn at this time, for windows that wait for a process, although no value comes."""
+        rest_s = due_s - self._clock.monotonic_s()
+        if self._waking is None and 0 < rest_s < _IDLE_S:
+            self._waking = asyncio.get_running_loop().call_later(rest_s, self._wake_due)
+
+    def _wake_due(self) -> None:
+        self._waking = None
+        self._wake.set()
 
     def _count_drops(self, runtime: Runtime) -> None:
         for index, n in runtime.intake.drain_dropped().items():

@@ -119,7 +119,7 @@ class RuntimeReplacer:
         for source in old.sources.values():
             await source.stop()
         try:
-            await self.loop.run_turn()
+            await self.loop.run_last_turn()
             known = Memory.of(old.plant).without(gone)
             new = self.build(config, models, old.alarms.all(), known)
             new.pipeline.adopt_state(old.pipeline)

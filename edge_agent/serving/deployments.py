@@ -7,6 +7,7 @@ disk has the versions that the operator selected; the session registry caches lo
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from edge_agent.alarms import use_name_of
@@ -57,8 +58,8 @@ class Deployments:
 
     bindings: of all signals of the plant, which grow with it. rollbacks: replaced versions that
     are still active in the repository on disk; baselines: which learned bundle scores which asset;
-    on_change: called when another version is active, it must return at once. is_late: a run goes on
-    in a process of its own, so that `run` is to be called in the next turn, too.
+    on_change: called when another version is active, it must return at once. due_s: when `run` is
+    to be called, by the monotonic clock, even if no window closes: windows wait for a process.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class Deployments:
         self._bindings = bindings
         self._metrics = metrics
         self._alarms = alarms
-        self._budget = Budget(config.runtime.latency_budget, config.runtime.max_batch)
+        runtime, rest_s = config.runtime, float(config.tuning.tick)
+        self._budget = Budget(runtime.latency_budget, runtime.max_batch, rest_s)
         self._monotonic_s = 0.0
         self._ran: list[ModelRun] = []  # in this turn
-        self.is_late = False
         self._has_servers = False  # of any model that was active
+        self._waiting: list[BundleVersions] = []  # with windows that wait for a process
+        self.due_s = inf
         rules, limits = alarms.rules, config.alarms
         new_alarms = partial(ShadowAlarms, rules=rules, limits=limits, replayed=not live)
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
@@ -343,24 +346,35 @@ class Deployments:
             found += self._shadows.standbys()
         return found
 
+    def is_resting(self, batches: Sequence[WindowBatch]) -> bool:
+        """True if `run` would let all these windows wait, so that it returns at once."""
+        now_s = self._monotonic_s
+        return self.due_s > now_s and all(
+            now_s < self._bundles[batch.deployment.model.manifest.name].queue.rest_until_s
+            for batch in batches
+        )
+
     def run(self, batches: Sequence[WindowBatch]) -> list[Scored]:
         """Score windows, one run per model, by the standby if a version fails; blocking.
 
         Also returns the windows of earlier runs that were late.
         """
-        bundles, self._ran = self._bundles.values(), []
-        if self.is_late:
-            self._finish_runs([run for bundle in bundles for run in bundle.finish_late()])
+        self._ran, now_s = [], self._monotonic_s
+        waited = self._waiting if self.due_s <= now_s else []
         for part in in_turns(batches):
             runs = runs_of_models(part, self._metrics)
             scoring = [self._bundles[run.model.manifest.name] for run in runs]
             ran: Iterable[_BundleRun] = zip(scoring, runs, strict=True)
             if self._has_servers:
                 ran = _servers_last(ran)
-            self._finish_runs([one for bundle, run in ran for one in bundle.score(run)])
-            self.is_late |= any(bundle.queue for bundle in scoring)
-        if self.is_late:
-            self.is_late = any(bundle.queue for bundle in bundles)
+            self._finish_runs([one for bundle, run in ran for one in bundle.score(run, now_s)])
+            waiting = [bundle for bundle in scoring if bundle.queue]
+            self._waiting = list(dict.fromkeys([*self._waiting, *waiting]))
+        for bundle in waited:
+            self._finish_runs(bundle.finish_late(now_s))
+        if self._waiting:
+            self._waiting = [bundle for bundle in self._waiting if bundle.queue]
+            self.due_s = min((bundle.queue.due_s() for bundle in self._waiting), default=inf)
         return [scored for run in self._ran for scored in run.scored]
 
     def _finish_runs(self, ran: Sequence[ModelRun]) -> None:

@@ -1,7 +1,8 @@
-"""Windows of a bundle that wait because a run in the process of its model is late."""
+"""Windows of a bundle that wait for its model's process: a run is late, or was a moment ago."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.serving.runs import ModelRun
@@ -16,14 +17,24 @@ _WAITING: Final = 10_000  # windows
 
 
 class RunQueue:
-    """The run that is late, and the windows that closed since, for the next run."""
+    """The run that is late, and the windows that closed since, for the next run.
+
+    rest_until_s: the next run begins then, by the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.late: ModelRun | None = None
+        self.rest_until_s = 0.0
         self._waiting: list[WindowBatch] = []
 
     def __bool__(self) -> bool:
         return self.late is not None or bool(self._waiting)
+
+    def due_s(self) -> float:
+        """When it should be looked at, by the monotonic clock; infinity if nothing waits."""
+        if self.late is not None:
+            return 0.0
+        return self.rest_until_s if self._waiting else inf
 
     def add(self, run: ModelRun) -> list[ModelRun]:
         """Let the windows of a run wait; returns the oldest, unscored, if they are too many."""

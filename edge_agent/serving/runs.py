@@ -60,10 +60,15 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The time limit of a run of up to `max_batch` windows; in proportion for more."""
+    """The time limit of a run of up to `max_batch` windows; in proportion for more.
+
+    rest_s: from one run to the next of a model in a process of its own. Each wakes that process,
+    whose memory is cold by then, so that several turns share one run.
+    """
 
     seconds: float
     max_batch: int
+    rest_s: float = 0.0
 
     def of(self, windows: int) -> float:
         """Seconds for this number of windows."""

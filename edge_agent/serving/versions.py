@@ -115,7 +115,7 @@ class BundleVersions:
 
     on_active: called when another version is active, with the deployments that it replaced by its
     own; rollbacks: receives each replaced failed version. warming_up: a version whose windows fill.
-    queue: windows that wait because a run is late.
+    queue: windows that wait for the model's process.
     """
 
     def __init__(
@@ -271,23 +271,37 @@ class BundleVersions:
         if self.queue.late is None and run.model is self.active.model:
             begin_at_servers(run)
 
-    def score(self, run: ModelRun) -> list[ModelRun]:
+    def score(self, run: ModelRun, monotonic_s: float) -> list[ModelRun]:
         """Execute a run, by the standby if the active version fails; blocking.
 
-        Empty while the run, or an earlier one, is late: `finish_late` returns it later.
+        Empty while the run, or an earlier one, is late, and right after another one in the model's
+        own process: `finish_late` returns it later.
         """
-        if self.queue.late is not None or run.model is not self.active.model:
-            return self.queue.add(run)
-        is_limited = self.standby is not None or run.model.is_isolated
+        queue, is_other = self.queue, run.model is not self.active.model
+        is_isolated = run.model.is_isolated
+        if queue.late is not None or is_other or monotonic_s < queue.rest_until_s:
+            return queue.add(run)
+        if is_isolated and monotonic_s and self._is_replaceable_later():
+            queue.rest_until_s = monotonic_s + self._budget.rest_s
+        waiting = queue.drain(run.model, self.deployments) if queue and is_isolated else None
+        if waiting is not None:
+            run = ModelRun(run.model, [*waiting.batches, *run.batches])
+        is_limited = self.standby is not None or is_isolated
         score_windows(run, self._budget.limit_s(run.size) if is_limited else None)
         return self._judged(run)
 
-    def finish_late(self) -> list[ModelRun]:
+    def _is_replaceable_later(self) -> bool:
+        """True if a standby, if any, can score windows of earlier turns: its own are the same."""
+        return self.standby is None or all(one.shares for one in self.standby.standbys.values())
+
+    def finish_late(self, monotonic_s: float) -> list[ModelRun]:
         """The run that was late, if it is over now, and the next one with what waits."""
         late = self.queue.drain_late()
         found = [] if late is None else self._judged(finish_late(late))
+        if monotonic_s < self.queue.rest_until_s:
+            return found
         waiting = self.queue.drain(self.active.model, self.deployments)
-        return found if waiting is None else found + self.score(waiting)
+        return found if waiting is None else found + self.score(waiting, monotonic_s)
 
     def _judged(self, run: ModelRun) -> list[ModelRun]:
         """Follow the outcome of a run; it may have another one, of the standby."""

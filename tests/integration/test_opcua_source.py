@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -416,14 +417,20 @@ async def test_a_stalled_server_is_left_and_found_again(
     *,
     encrypted: bool,
 ) -> None:
-    """A SIGSTOP looks like a server whose sockets live and which says nothing."""
+    """A SIGSTOP looks like a server whose sockets live and which says nothing.
+
+    Its values end when the limit is over: nobody waits for a farewell of such a server.
+    """
     own = {"certificate": pki["server"].certificate, "key": pki["server"].key}
     server = make_server(trust_all=True, period_ms=100, **own)
     safe = security() if encrypted else Security()
     async with Rig(server.url, security=safe, stall_after=2, timeout=1) as rig:
         await arrives(rig)
         server.freeze()
+        frozen_s = time.monotonic()
         try:
+            await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+            assert time.monotonic() - frozen_s < 3.5  # a farewell waits for two seconds more
             await rig.until_state(LinkState.DOWN, timeout_s=10)
             assert "stalled" in rig.source.link.detail
             assert rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,8 @@ from support import value_of
 from tiny_versions import NAME, eats_over, hangs_over, mean
 from version_models import Watched, config
 
-from edge_agent.config.settings import Isolated
+from edge_agent.config.settings import Isolated, Tuning
+from edge_agent.config.types import Duration
 from edge_agent.models.runtime.isolated_engine import IsolatedEngine
 from edge_agent.testing import wait_until
 
@@ -69,6 +72,12 @@ def turns_until(plant: Watched, done: Callable[[], bool], timeout_s: float = 20.
         return done()
 
     wait_until(turn, timeout_s=timeout_s, what="it")
+
+
+def runs_of(plant: Watched) -> int:
+    """The runs of its model."""
+    (family,) = plant.metrics.batch_size.labels(NAME).collect()
+    return sum(int(one.value) for one in family.samples if one.name.endswith("_count"))
 
 
 @pytest.mark.parametrize("made", [hangs_over, eats_over])
@@ -129,6 +138,24 @@ def test_without_another_version_a_hang_is_a_service_alarm(host: Host) -> None:
     turns_until(plant, lambda: [one.what for one in faults(0)] == ["model"])
     assert "no answer after" in faults(0)[0].text
     assert seconds_of(lambda: plant.rows(5, 2.0)) < SOON_S
+
+
+def test_turns_within_a_moment_share_one_run(host: Host) -> None:
+    """A process is not woken for each turn; no window is lost, and none waits for longer."""
+    only = host.load(mean)
+    plant = Watched(replace(config(budget_s=BUDGET_S), tuning=Tuning(tick=Duration(2.5))))
+    plant.use(only)
+    plant.rows(12, 1.0)
+    deployments = plant.pipeline.deployments
+    assert not plant.pipeline.score_windows([])
+    assert deployments.is_resting([])
+    assert deployments.due_s == 12.5
+    assert plant.missing() == [(asset, t) for asset in plant.scores for t in (11, 12)]
+    assert runs_of(plant) == 3
+    plant.note(plant.turn(12.5))
+    assert plant.missing() == []
+    assert runs_of(plant) == 4
+    assert deployments.due_s == inf
 
 
 def test_nobody_waits_for_a_shadow(host: Host) -> None:

@@ -7,7 +7,7 @@ own process with it. A caller waits for a run for a short time only (`LateError`
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from edge_agent.errors import ModelError
 from edge_agent.models.bundle.kinds import variant_file
 from edge_agent.models.runtime.engine import BusyError, LateError
 from edge_agent.models.runtime.graph_session import signature_of
+from edge_agent.models.runtime.tensor_channel import RowType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.golden import Tensors
     from edge_agent.models.runtime.engine import LoadRequest
     from edge_agent.models.runtime.model_process import Launcher, ModelProcess
-    from edge_agent.models.runtime.tensor_pipe import Head
 
 TEST_S: Final = 60.0  # the limit of loading, and of a run without a limit of its own
 _COPIES: Final = 4  # of the graph in memory: its bytes, the session, and two while it is opened
@@ -48,13 +48,21 @@ class Limits:
 
 @dataclass(slots=True)
 class _Run:
-    """A run that is not over: it is ended at `until_s` by the monotonic clock."""
+    """A run that is not over: it is ended at `until_s` by the monotonic clock.
 
+    It goes in parts of as many rows as the shared memory holds. sent: rows so far; parts: the
+    outputs of those that are over.
+    """
+
+    feeds: Mapping[str, NDArray[Any]]
     names: Sequence[str]
     rows: int
     begin_s: float
     until_s: float
     enough_cpu_s: float  # of the process: a run that has used this much is slow by itself
+    sent: int = 0
+    parts: list[Tensors] = field(default_factory=list)
+    outputs: Tensors = field(default_factory=dict)  # of the present part, in the shared memory
 
 
 class IsolatedEngine:
@@ -73,6 +81,7 @@ class IsolatedEngine:
         self.reason = ""
         self.unreported: list[str] = []
         self.request = request
+        self._returned = self.signature.outputs
         self._where: str = request.manifest.name
         self._launcher = launcher
         self._limits = limits
@@ -98,16 +107,15 @@ class IsolatedEngine:
         have LateError at once.
         """
         rows = len(next(iter(feeds.values())))
+        if any(len(tensor) != rows for tensor in feeds.values()):
+            raise ModelError("its inputs have different numbers of rows", where=self._where)
         self._finish_earlier_run()
         process, now_s = self._running(), time.monotonic()
         limit_s = TEST_S if budget_s is None else budget_s
         patience_s = limit_s if budget_s is None else min(self._patience_s(rows), limit_s)
         enough_cpu_s = process.cpu_s() + _COMPUTING * patience_s
-        self._run = _Run(names, rows, now_s, now_s + limit_s, enough_cpu_s)
-        try:
-            process.pipe.send({"names": list(names)}, feeds, patience_s)
-        except (OSError, ValueError) as error:
-            raise self._died(error) from error
+        self._run = run = _Run(feeds, names, rows, now_s, now_s + limit_s, enough_cpu_s)
+        self._send_part(run, process)
         return self._answer(patience_s if wait else 0.0)
 
     def _finish_earlier_run(self) -> None:
@@ -128,18 +136,57 @@ class IsolatedEngine:
         """Kill the process now."""
         self._died(ModelError(reason))
 
+    def _send_part(self, run: _Run, process: ModelProcess) -> None:
+        """Write the next rows into the shared memory, and let the process run them."""
+        try:
+            returned = [RowType(name, *self._returned[name]) for name in run.names]
+        except KeyError as error:
+            self._run = None
+            raise ModelError(f"has no output {error}", where=self._where) from error
+        try:
+            number, layout = process.channel.layout(run.feeds, returned, self.request.max_batch)
+            rows = min(layout.most, run.rows - run.sent)
+            if not rows:
+                raise ModelError("one row does not fit into the shared memory", where=self._where)
+            inputs, run.outputs = layout.views(rows)
+            for name, place in inputs.items():
+                place[...] = run.feeds[name][run.sent : run.sent + rows]
+            process.channel.send_run(number, rows)
+        except (OSError, ValueError) as error:
+            raise self._died(error) from error
+        run.sent += rows
+
     def _answer(self, patience_s: float) -> Tensors:
         run, process = self._run, self._running()
         if run is None:
             raise ModelError("there is no run", where=self._where)
+        until_s = None
+        while True:
+            problem = self._receive(run, process, patience_s)
+            if problem:
+                self._run = None
+                raise ModelError(_printable(problem), where=self._where)
+            run.parts.append({name: place.copy() for name, place in run.outputs.items()})
+            if run.sent == run.rows:
+                return self._finished(run)
+            until_s = until_s or time.monotonic() + patience_s
+            self._send_part(run, process)
+            patience_s = max(0.0, until_s - time.monotonic())
+
+    def _receive(self, run: _Run, process: ModelProcess, patience_s: float) -> str:
         try:
-            head, tensors = process.pipe.receive(patience_s)
+            return process.channel.receive(patience_s)
         except TimeoutError as error:
             raise self._late(run, process) from error
         except (OSError, ValueError) as error:
             raise self._died(error) from error
+
+    def _finished(self, run: _Run) -> Tensors:
         self._run = None
-        return self._checked(run, head, tensors)
+        self.rows += run.rows
+        if len(run.parts) == 1:
+            return run.parts[0]
+        return {name: np.concatenate([part[name] for part in run.parts]) for name in run.names}
 
     def _late(self, run: _Run, process: ModelProcess) -> ModelError:
         now_s = time.monotonic()
@@ -151,15 +198,6 @@ class IsolatedEngine:
             process.cpu_s() >= run.enough_cpu_s,
         )
         return LateError(text, where=self._where, is_computing=is_computing)
-
-    def _checked(self, run: _Run, head: Head, tensors: Tensors) -> Tensors:
-        """The outputs of an answer; ModelError if the run failed or the answer is not one."""
-        if "error" in head:
-            raise ModelError(_printable(head["error"]), where=self._where)
-        if set(tensors) != set(run.names) or any(len(a) != run.rows for a in tensors.values()):
-            raise self._died(ModelError("its answer is not that of a model"))
-        self.rows += run.rows
-        return tensors
 
     def _patience_s(self, rows: int) -> float:
         return self._limits.patience_s * max(1, ceil(rows / self.request.max_batch))
@@ -204,8 +242,7 @@ class IsolatedEngine:
             "memory_bytes": self._limits.memory_bytes + _COPIES * len(raw),
         }
         try:
-            process.pipe.send(head, {"onnx": np.frombuffer(raw, np.uint8)}, TEST_S)
-            answer, _ = process.pipe.receive(TEST_S)
+            answer = process.channel.load(head, raw, self._row_bytes(), TEST_S)
         except (OSError, ValueError) as error:
             text = process.end() or f"its process does not answer: {error}"
             raise ModelError(text, where=self._where) from error
@@ -214,6 +251,11 @@ class IsolatedEngine:
             raise ModelError(_printable(answer["error"]), where=self._where)
         self.providers = tuple(answer["providers"])
         self._process = process
+
+    def _row_bytes(self) -> int:
+        """Bytes of a row of all tensors."""
+        every = (*self.signature.inputs.items(), *self.signature.outputs.items())
+        return sum(RowType(name, *kind).row_bytes for name, kind in every)
 
     def _running(self) -> ModelProcess:
         if self._process is None:

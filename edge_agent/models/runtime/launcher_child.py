@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.models.runtime.graph_session import GraphSession
-from edge_agent.models.runtime.tensor_pipe import TensorPipe
+from edge_agent.models.runtime.tensor_channel import ModelEnd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from edge_agent.models.bundle.golden import Tensors
 
 _MESSAGE: Final = 4096
 _SET_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -79,29 +81,50 @@ def _run(handle: int) -> None:
     try:
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         with socket.socket(fileno=handle) as end, suppress(ConnectionError):
-            _serve(TensorPipe(end))
+            _serve(ModelEnd(end))
     finally:
         os._exit(0)
 
 
-def _serve(pipe: TensorPipe) -> None:
+def _serve(channel: ModelEnd) -> None:
     """Load the model of the first message, then answer each further one."""
     graph: GraphSession | None = None
-    while True:
-        head, tensors = pipe.receive()
+    while graph is None:
         try:
-            if graph is None:
-                raw = tensors["onnx"].tobytes()
-                limit_memory(int(head["memory_bytes"]) if head["memory_bytes"] else None)
-                graph = GraphSession(raw, head["providers"], head["max_batch"], head["where"])
-                pipe.send({"providers": graph.providers}, {})
-            else:
-                names = head["names"]
-                pipe.send({}, graph.infer(tensors, names, None))
-        except ModelError as error:
-            pipe.send({"error": error.message}, {})
-        except MemoryError:
-            pipe.send({"error": "it needs more memory than runtime.model_memory"}, {})
+            graph = _loaded(channel)
+        except (ModelError, MemoryError) as error:
+            channel.answer({"error": _text_of(error)})
+    channel.answer({"providers": graph.providers})
+    while True:
+        inputs, outputs = channel.next_run()
+        try:
+            problem = _run_graph(graph, inputs, outputs)
+        except (ModelError, MemoryError) as error:
+            problem = _text_of(error)
+        channel.done(problem)
+
+
+def _loaded(channel: ModelEnd) -> GraphSession:
+    head, raw = channel.receive_graph()
+    limit_memory(int(head["memory_bytes"]) if head["memory_bytes"] else None)
+    return GraphSession(raw, head["providers"], head["max_batch"], head["where"])
+
+
+def _run_graph(graph: GraphSession, inputs: Tensors, outputs: Tensors) -> str:
+    """Run it, and write what it returns into `outputs`; returns why that is not possible."""
+    found = graph.infer(inputs, tuple(outputs), None)
+    for name, place in outputs.items():
+        got = found[name]
+        if got.shape != place.shape or got.dtype != place.dtype:
+            return f"its output {name} is {got.dtype} {got.shape}, not {place.dtype} {place.shape}"
+        place[...] = got
+    return ""
+
+
+def _text_of(error: ModelError | MemoryError) -> str:
+    if isinstance(error, ModelError):
+        return error.message
+    return "it needs more memory than runtime.model_memory"
 
 
 def limit_memory(more_bytes: int | None) -> None:

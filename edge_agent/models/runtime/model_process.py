@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.sandbox import child_command, child_environment
-from edge_agent.models.runtime.tensor_pipe import TensorPipe
+from edge_agent.models.runtime.tensor_channel import DaemonEnd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +36,10 @@ _ENDED: Final[dict[int, str]] = {
 
 
 class ModelProcess:
-    """The process of one model; `pipe` leads to it."""
+    """The process of one model; `channel` leads to it."""
 
-    def __init__(self, number: int, pipe: TensorPipe, launcher: Launcher) -> None:
-        self.pipe = pipe
+    def __init__(self, number: int, channel: DaemonEnd, launcher: Launcher) -> None:
+        self.channel = channel
         self._number = number
         self._launcher = launcher
         # The kernel's clock of the processor time of another process; see clock_getcpuclockid(3).
@@ -54,12 +54,12 @@ class ModelProcess:
 
     def end(self) -> str:
         """Kill it; returns how it had ended by itself, or an empty text."""
-        self.pipe.close()
+        self.channel.close()
         return _ENDED.get(self._launcher.end(self._number), "")
 
     def release(self) -> None:
         """Let it end; never blocks, so that a finalizer may call it in any thread."""
-        self.pipe.close()
+        self.channel.close()
         self._launcher.released.append(self._number)
 
 
@@ -86,7 +86,7 @@ class Launcher:
 
     def start(self) -> ModelProcess:
         """A new process, which waits for its model; ModelError if the system refuses it."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with self._lock, theirs:
                 number = self._ask({"start": 0}, theirs)["process"]
@@ -95,7 +95,7 @@ class Launcher:
             ours.close()
             self.close()
             raise ModelError(f"no process for it: {error}") from error
-        return ModelProcess(number, TensorPipe(ours), self)
+        return ModelProcess(number, DaemonEnd(ours), self)
 
     def end(self, number: int) -> int:
         """Kill a process; returns the signal that had ended it, or 0."""

@@ -21,10 +21,10 @@ from edge_agent.sources.opcua.connector import connect
 from edge_agent.sources.opcua.decode import decode_publish_response
 from edge_agent.sources.opcua.explain import explained, status_name
 from edge_agent.sources.opcua.node_report import NodeReport, report
-from edge_agent.sources.opcua.nodes import address_of, node_id
+from edge_agent.sources.opcua.nodes import address_of
 from edge_agent.sources.opcua.recovery import Recovery
 from edge_agent.sources.opcua.renew import NodeRetry, lasting, silent_items
-from edge_agent.sources.opcua.subscribe import Item, Subscriptions
+from edge_agent.sources.opcua.subscribe import Subscriptions, items_of
 from edge_agent.transport import LostError
 from edge_agent.values import BAD_NODE_ID_UNKNOWN
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # Part 4, 5.14.5: the server can only send in answer to a request, so some must always wait there.
 _PUBLISH_REQUESTS: Final = 3
 _WATCH_STEP_S: Final = 1.0
+_LEAST_STEP_S: Final = 0.02
 _MAX_PARTS: Final = 16  # of one publishing cycle, of up to 10,000 values each
 _SHOWN: Final = 3
 _NODE_STEP_S: Final = 1.0
@@ -91,12 +92,19 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 await self._serve(connection, group)
         except BaseExceptionGroup as failed:  # the library has a CancelledError of its own
+            self._hand_over_rest()
+            self._feed.mark_lost()  # at once: a server that is stalled does not answer the end
             raise failed.exceptions[0] from None
         finally:
-            self._hand_over()
-            if self._recovery is not None:
-                self._recovery.abandon()
+            self._hand_over_rest()
             await connection.close()
+
+    def _hand_over_rest(self) -> None:
+        """Pass on what came before the end."""
+        self._hand_over()
+        if self._recovery is not None:
+            self._recovery.abandon()
+            self._recovery = None
 
     async def _serve(self, connection: Connection, group: asyncio.TaskGroup) -> None:
         if self._config.reads_history and self._feed.stamp_us.any():
@@ -200,7 +208,7 @@ class Session:
     async def _watch(self, subscriptions: Subscriptions) -> None:
         """End the session if a subscription is silent for too long, without even a keepalive."""
         while True:
-            step_s = min(_WATCH_STEP_S, subscriptions.stall_after_s / 4)
+            step_s = self._watch_step_s(subscriptions.stall_after_s)
             before_s = self._clock.monotonic_s()
             await asyncio.sleep(step_s)
             now_s = self._clock.monotonic_s()
@@ -210,10 +218,16 @@ class Session:
             for number in subscriptions.ids:
                 self._received_s[number] = self._received_s.get(number, now_s) + own_s
             silent_s = now_s - min(self._received_s.values())
-            if silent_s > subscriptions.stall_after_s:
+            if silent_s >= subscriptions.stall_after_s:
                 raise LostError(
                     f"stalled: nothing was received for {silent_s:.1f} s", where=self._config.url
                 )
+
+    def _watch_step_s(self, stall_after_s: float) -> float:
+        """The time to the next look: short enough to see that this process itself was blocked."""
+        newest_s = min(self._received_s.values(), default=self._clock.monotonic_s())
+        left_s = newest_s + stall_after_s - self._clock.monotonic_s()
+        return min(_WATCH_STEP_S, stall_after_s / 4, max(_LEAST_STEP_S, left_s))
 
     # -- nodes --------------------------------------------------------------------------------
 
@@ -252,7 +266,7 @@ class Session:
         self._add_signals()
         signals = self._feed.signals
         handles = [*self._refused, *again, *range(self._asked, len(signals))]
-        items, refused = self._items(handles, connection.namespaces)
+        items, refused = items_of(self._feed, self._config, handles, connection.namespaces)
         with explained("subscribing the nodes", connection.where):
             refused |= await subscriptions.add(items)
         self._asked = len(signals)
@@ -274,27 +288,6 @@ class Session:
         parts = [found.text()]
         parts += [f"revised: {what}" + (f" ({n})" if n > 1 else "") for what, n in most]
         self._on_up("; ".join(parts), found)
-
-    def _items(
-        self, handles: Sequence[int], namespaces: Sequence[str]
-    ) -> tuple[list[Item], dict[int, int]]:
-        items: list[Item] = []
-        invalid: dict[int, int] = {}
-        config = self._config
-        for handle in handles:
-            signal = self._feed.signals[handle]
-            sampling_s = signal.config.sampling
-            if sampling_s is None:
-                sampling_s = config.sampling_interval
-            if sampling_s is None:
-                sampling_s = config.publishing_interval
-            try:
-                node = node_id(address_of(signal, config.node), namespaces)
-            except ValueError:
-                invalid[handle] = BAD_NODE_ID_UNKNOWN
-            else:
-                items.append(Item(handle, node, sampling_s * 1000, signal.config.deadband))
-        return items, invalid
 
     def _mark_refused(self, refused: Sequence[int]) -> None:
         """Mark refused nodes with bad values, so that their alarm is raised."""

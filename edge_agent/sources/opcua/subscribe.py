@@ -14,12 +14,15 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.explain import explained
+from edge_agent.sources.opcua.nodes import address_of, node_id
+from edge_agent.values import BAD_NODE_ID_UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.connector import Connection
+    from edge_agent.sources.opcua.feed import Feed
 
 _CODES: Final = StatusCodes
 _TOO_LARGE: Final = frozenset(
@@ -216,6 +219,28 @@ class Subscriptions:
     def _compare(self, what: str, asked: float, given: float, unit: str = "") -> None:
         if abs(given - asked) > _CHANGED * max(asked, 1.0):
             self.revised[f"{what} {asked:g}{unit} -> {given:g}{unit}"] += 1
+
+
+def items_of(
+    feed: Feed, config: OpcUaSourceConfig, handles: Sequence[int], namespaces: Sequence[str]
+) -> tuple[list[Item], dict[int, int]]:
+    """The items of these handles, and the StatusCode of each whose address is no node here."""
+    items: list[Item] = []
+    invalid: dict[int, int] = {}
+    for handle in handles:
+        signal = feed.signals[handle]
+        sampling_s = signal.config.sampling
+        if sampling_s is None:
+            sampling_s = config.sampling_interval
+        if sampling_s is None:
+            sampling_s = config.publishing_interval
+        try:
+            node = node_id(address_of(signal, config.node), namespaces)
+        except ValueError:
+            invalid[handle] = BAD_NODE_ID_UNKNOWN
+        else:
+            items.append(Item(handle, node, sampling_s * 1000, signal.config.deadband))
+    return items, invalid
 
 
 def _plain(item: Item) -> Item:
