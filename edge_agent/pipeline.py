@@ -197,6 +197,7 @@ class Pipeline:
         """
         self.detection.hold_sources(away)
         for outage in self.signals.follow_links(down, kept, monotonic_s):
+            self.signals.bindings.cuts.follow_outage(outage)
             self.deployments.follow_outage(outage)
 
     def _count_refused(self, observed: Observed) -> None:

@@ -308,6 +308,14 @@ class Deployment(Table):
                 self.windows.cut(row, channel, at_us if outage.is_down else NEVER)
             self.windows.wait_for(row, channel, ENDLESS if outage.is_down else at_us)
 
+    def _follow_cuts(self, bindings: Bindings, row: int) -> None:
+        """A new row learns of the outages before it: values of before them do not hold."""
+        for channel, signal in enumerate(self.signals[row][: len(self.scalars)]):
+            if self.windows is not None and signal is not None:
+                cut_us, until_us = bindings.cuts.of(signal.index)
+                self.windows.cut(row, channel, cut_us)
+                self.windows.wait_for(row, channel, until_us)
+
     def close_by_clock(self, asset_now_us: NDArray[np.int64]) -> list[WindowBatch]:
         """Close rows by the clock; asset_now_us: event time by plant asset [A]."""
         rows = np.arange(len(self.assets))
@@ -360,6 +368,7 @@ class Deployment(Table):
             self.windows.add_asset(
                 holds, groups, reads_of(self.model.manifest, int(self.unit[row]))
             )
+            self._follow_cuts(bindings, row)
             if recent is not None:
                 self.router.write_values(self.windows, recent)
             self.router.write_values(self.windows, bindings.standing(known))

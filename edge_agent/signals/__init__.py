@@ -1,7 +1,7 @@
 """Data manipulation (ISO 13374 DM): acceptance, event-time windows, resampling, quality."""
 
-from edge_agent.signals.acceptance import Acceptance, Observed, Outage
-from edge_agent.signals.bindings import Binding, Bindings, Gate, Span
+from edge_agent.signals.acceptance import Acceptance, Observed
+from edge_agent.signals.bindings import Binding, Bindings, Gate, Outage, Span
 from edge_agent.signals.block_rows import BlockRows
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import ConditionChange, Conditions

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
-from edge_agent.signals.bindings import Binding, Bindings
+from edge_agent.signals.bindings import Binding, Bindings, Outage
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
@@ -68,20 +68,6 @@ class Observed:
     def reset_assets(self) -> NDArray[np.intp]:
         """The numbers of the plant assets in `clock_reset` [k]."""
         return np.array(list(self.clock_reset), np.intp)
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """A change of the link of sources: their signals, and the time of each one's asset [k].
-
-    is_down: the links are lost; else they are back. is_kept: the other side has kept what it would
-    have sent meanwhile, so that a value that does not come was not there.
-    """
-
-    signals: NDArray[np.intp]
-    at_us: NDArray[np.int64]
-    is_down: bool
-    is_kept: bool = False
 
 
 class EventTime(Table):
@@ -398,6 +384,7 @@ class Acceptance(Table):
         """Shift everything that uses the gateway's time; its clock was moved."""
         self.time.shift_clock(step_us)
         self.watch.shift_clock(step_us, self.moves)
+        self.bindings.cuts.shift_clock(step_us, self.moves[self._asset_of])
         # Values just before the step have old time stamps.
         shifted_us = values.time_us + step_us
         old = self.moves[self._asset_of[values.signal]]

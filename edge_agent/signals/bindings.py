@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from edge_agent.clock import ENDLESS, NEVER
 from edge_agent.config.conditions import both
 from edge_agent.signals.conditions import Conditions
 from edge_agent.signals.limit_state import SETTLE_US
@@ -36,11 +37,59 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """A change of the link of sources: their signals, and the time of each one's asset [k].
+
+    is_down: the links are lost; else they are back. is_kept: the other side has kept what it would
+    have sent meanwhile, so that a value that does not come was not there.
+    """
+
+    signals: NDArray[np.intp]
+    at_us: NDArray[np.int64]
+    is_down: bool
+    is_kept: bool = False
+
+
+class LinkCuts(Table):
+    """What the outages of its link mean for each signal.
+
+    cut_us: no value up to then counts after it; until_us: values up to then may come late. NEVER:
+    there is no such time.
+    """
+
+    cut_us = column(np.int64, NEVER)
+    until_us = column(np.int64, NEVER)
+
+    def follow_outage(self, outage: Outage) -> None:
+        """The link of signals is lost, or back."""
+        signals = outage.signals
+        self.cover(int(signals.max(initial=-1)) + 1)
+        if outage.is_down or outage.is_kept:
+            self.cut_us[signals] = outage.at_us if outage.is_down else NEVER
+        self.until_us[signals] = ENDLESS if outage.is_down else outage.at_us
+
+    def of(self, signal: int) -> tuple[int, int]:
+        """`cut_us` and `until_us` of a signal."""
+        known = signal < len(self)
+        return (int(self.cut_us[signal]), int(self.until_us[signal])) if known else (NEVER, NEVER)
+
+    def shift_clock(self, step_us: int, moves: NDArray[np.bool_]) -> None:
+        """Shift the times of these signals [S]; the gateway's clock was moved."""
+        for times in (self.cut_us, self.until_us):
+            known = (times > NEVER) & (times < ENDLESS) & moves[: len(times)]
+            times[known] += step_us
+
+
+@dataclass(frozen=True, slots=True)
 class Bindings:
-    """The bindings of all signals of a plant, by their number; signals are only added."""
+    """The bindings of all signals of a plant, by their number; signals are only added.
+
+    cuts: so that windows that begin during an outage know of it.
+    """
 
     watch: QualityWatch
     conditions: Conditions = field(default_factory=Conditions)
+    cuts: LinkCuts = field(default_factory=LinkCuts)
     _bindings: list[Binding] = field(default_factory=list)
 
     def __getitem__(self, signal: int) -> Binding:

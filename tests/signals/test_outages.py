@@ -183,7 +183,7 @@ def test_a_pause_that_is_not_usual_is_marked() -> None:
 class Plant(Live):
     """One asset with a model (mean of 8 rows over two inputs, limit 20) and a limit of 20."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, loads: bool = True) -> None:
         limit = Limit(above=20.0, on_delay=Duration(2.0), off_delay=Duration(1.0))
         signals = {
             Name("flow"): Signal(
@@ -198,8 +198,10 @@ class Plant(Live):
             plants.config(templates={"pump": template}, assets={"any": Asset(Name("pump"))})
         )
         self.pipeline.deployments.add_model(mean())
-        (asset,) = self.plant.assets.values()
-        assert not self.pipeline.use_model(asset, use)
+        (self.asset,) = self.plant.assets.values()
+        self.wished = use
+        if loads:
+            assert not self.pipeline.use_model(self.asset, use)
 
     def run(
         self,
@@ -343,6 +345,27 @@ def test_a_gap_that_nothing_fills_is_not_good(plant: Plant) -> None:
     for second in range(60, 63):
         plant.turn(second + 0.5, columns([0, 1], [(BEGIN_S + second) * S] * 2, [10.0] * 2))
     assert int(deployment.scored_us[0]) <= scored + 1 * S
+
+
+@pytest.mark.parametrize("loaded", [45, 65])
+def test_a_model_that_is_loaded_after_a_cut_knows_of_it(loaded: int) -> None:
+    """A value of before the outage does not hold after it, in its windows either."""
+    plant = Plant(loads=False)
+    recent = columns([0, 1], [(BEGIN_S + 39) * S] * 2, [10.0] * 2)
+    plant.run(steady, seconds=40)
+    plant.pipeline.follow_links({"bus"}, {"bus"}, (), 40.0)
+    for second in range(40, 80):
+        if second == 60:
+            plant.pipeline.follow_links((), {"bus"}, (), 60.0)
+        if second == loaded:
+            deployments = plant.pipeline.deployments
+            assert not deployments.use_model(plant.asset, plant.wished, recent=recent)
+        both = second >= 72  # until then one of the inputs sends nothing
+        now = columns([0, 1], [(BEGIN_S + second) * S] * 2, [10.0] * 2)
+        plant.turn(second + 0.5, now.where(now.signal <= int(both)) if second >= 60 else NOTHING)
+        (scored,) = [int(one.scored_us[0]) for one in plant.pipeline.deployments] or [0]
+        assert both or scored <= (BEGIN_S + 40) * S
+    assert scored > (BEGIN_S + 72) * S
 
 
 def test_a_lost_path_is_a_cut_and_no_row(plant: Plant) -> None:
