@@ -178,6 +178,9 @@ class ModelManager:
         if training.provisional_s:
             extra["provisional_min"] = round(training.provisional_s / 60)
         log.info("learned", extra=extra)
+        unusual = trained.manifest.calibration.get("unusual")
+        if unusual:
+            log.warning("learned from unusual time", extra={**extra, "detail": unusual})
 
     async def _add_learned(self, name: str) -> None:
         """Add a learned bundle; a further version replaces the active one like any version."""

@@ -16,7 +16,13 @@ import numpy as np
 from edge_agent.alarms import drift_alarm_id
 from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.messages import Contributor, Detail, ModelInfo, Observation, WindowInfo
-from edge_agent.models import BLOCKS, bins_of, drift_of
+from edge_agent.models import (
+    BLOCKS,
+    DRIFT_MEMORY_S,
+    DRIFT_MEMORY_WINDOWS,
+    bins_of,
+    drift_of,
+)
 from edge_agent.tables import Table, column
 
 if TYPE_CHECKING:
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
     from edge_agent.serving import Deployment, Scored
 
 _SLOTS: Final = BLOCKS + 1  # whole blocks, and the one that is being filled
-_DAY_S: Final = 86_400.0
-_LEAST_WINDOWS: Final = 512  # in the memory, also of a model with a long step
 _PER_BLOCK: Final = 256  # neighbouring windows have hardly any more information than one
 
 
@@ -75,7 +79,7 @@ class Counts(Table):
         self._limit = config.limit + bins.unrest
         self._specs = tuple(model.manifest.scalars[channel] for channel in bins.channel)
         window = model.manifest.window
-        usual_s = max(_DAY_S, _LEAST_WINDOWS * window.step_s * window.hop)
+        usual_s = max(DRIFT_MEMORY_S, DRIFT_MEMORY_WINDOWS * window.step_s * window.hop)
         memory_s = usual_s if config.memory is None else config.memory
         self._block_us = max(1, round(memory_s * US_PER_S / BLOCKS))
         self._every_us = self._block_us // _PER_BLOCK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -12,9 +13,29 @@ import numpy as np
 from edge_agent.learning.threshold import poisson_upper
 
 if TYPE_CHECKING:
-    from edge_agent.learning.choice import Candidate
+    from numpy.typing import NDArray
 
+    from edge_agent.learning.choice import Candidate
+    from edge_agent.learning.statistics import Floats
+
+    Ints = NDArray[np.int64] | NDArray[np.intp]
+
+_RAISED: Final = 2.0  # times: less is what later data differs by anyway
+_TINY: Final = 1e-12
 _MAX_TRIED: Final = 8  # forms on the card
+
+
+@dataclass(frozen=True, slots=True)
+class Unusual:
+    """Rows `first` to `last` of the learned time, counted as healthy although far from the rest.
+
+    channel: the input that is farthest; factor: by which the limits were raised for such rows.
+    """
+
+    first: int
+    last: int
+    channel: int
+    factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +43,8 @@ class Calibration:
     """The basis of an asset's limits.
 
     days: held out; alarms: that the limits raise in them; tried: forms, the chosen one first;
-    period: of the cycle in rows, 0 for none; cycle: what the config tells of it.
+    period: of the cycle in rows, 0 for none; cycle: what the config tells of it; unusual: the time
+    that raised the limits most, None if none did.
     """
 
     days: float
@@ -30,6 +52,41 @@ class Calibration:
     tried: tuple[Candidate, ...]
     period: float = 0.0
     cycle: str = ""
+    unusual: Unusual | None = None
+
+
+def unusual_time(rows: Floats, own: Floats, ends: Ints, factor: float) -> Unusual | None:
+    """The time that raised the limits, if it raised them by more than its usual share.
+
+    rows: [T, C]; own: the scores of its own windows [n], relative to the limits before that; ends:
+    their last rows. A fault in the learned time looks so, and hides later ones of its size.
+    """
+    if factor < _RAISED:
+        return None
+    over = np.nan_to_num(own) >= 1
+    worst = int(np.nanargmax(own))
+    first = worst - int(np.argmin(np.append(over[: worst + 1][::-1], False)))
+    last = worst + int(np.argmin(np.append(over[worst:], False)))
+    a, b = int(ends[min(first + 1, worst)]), int(ends[max(last - 1, worst)])
+    center = np.nanmedian(rows, axis=0)
+    spread = np.nanmedian(np.abs(rows - center), axis=0)
+    far = np.abs(np.nanmedian(rows[a : b + 1], axis=0) - center) / np.maximum(spread, _TINY)
+    return Unusual(a, b, int(np.nanargmax(far)), factor)
+
+
+def unusual_text(found: Unusual, name: str, times_us: Ints | None) -> str:
+    """What was unusual, when, and what to do about it."""
+    first, last = f"row {found.first}", f"row {found.last}"
+    if times_us is not None:
+        first, last = (_utc(int(times_us[row])) for row in (found.first, found.last))
+    return (
+        f"{first} to {last}, most of all {name}: taken as healthy, so that the limits are "
+        f"{found.factor:.3g} times as high (if it was a fault, learn again without this time)"
+    )
+
+
+def _utc(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def length_for_cycles(calibrations: list[Calibration], length: int, at_most: int) -> int:

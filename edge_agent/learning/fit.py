@@ -14,6 +14,8 @@ from edge_agent.learning.calibration import (
     detected_share,
     length_for_cycles,
     stated,
+    unusual_text,
+    unusual_time,
 )
 from edge_agent.learning.choice import NO_RIVALS, Fitting, Rivals, choose
 from edge_agent.learning.cycles import told_period
@@ -29,10 +31,12 @@ from edge_agent.learning.scaling import (
     rates,
     stride_of,
 )
-from edge_agent.learning.statistics import Baseline, has_season, judge
+from edge_agent.learning.statistics import Baseline, has_season, judge, window_ends
 from edge_agent.learning.threshold import own_factor
 from edge_agent.models import (
     ALWAYS_NEW,
+    DRIFT_MEMORY_S,
+    DRIFT_MEMORY_WINDOWS,
     Histogram,
     InputSpec,
     WindowSpec,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     Times = Mapping[str, NDArray[np.int64]]
 
 _MEMORY_ROWS: Final = round(1 / min(LAMBDAS))
+_MAX_UNUSUAL: Final = 5  # assets that are named
 _HOLD: Final = 0.2  # of a window: the share that may be missing in the daemon
 
 
@@ -113,7 +118,7 @@ def learn(
     if not found.baselines:
         reasons = [f"{asset}: {reason}" for asset, reason in found.refused.items()]
         raise ModelError(next(iter(reasons), "no rows to learn from"), where=recipe.name)
-    return _bundle(recipe, rows, found, now_us)
+    return _bundle(recipe, rows, found, now_us, times_us or {})
 
 
 class _Learned(NamedTuple):
@@ -154,6 +159,7 @@ def _healthy(recipe: Recipe, rows: Rows, baselines: dict[str, Baseline]) -> dict
             ],
             [float(baseline.center[channel]) for baseline in baselines.values()],
             [float(baseline.spread[channel]) for baseline in baselines.values()],
+            round(max(DRIFT_MEMORY_S / recipe.interval_s, DRIFT_MEMORY_WINDOWS * recipe.hop)),
         )
         for channel, spec in enumerate(recipe.inputs)
         if not counting[channel]
@@ -165,7 +171,9 @@ def _counting(baselines: dict[str, Baseline]) -> NDArray[np.bool_]:
     return np.asarray(np.array([each.counter for each in baselines.values()]).any(axis=0))
 
 
-def _bundle(recipe: Recipe, rows: Rows, found: _Learned, now_us: int) -> LearnedBundle:
+def _bundle(
+    recipe: Recipe, rows: Rows, found: _Learned, now_us: int, times_us: Times
+) -> LearnedBundle:
     # onnx is large and the daemon never needs it: only a process that learns imports it.
     from edge_agent.learning.graph import build_graph  # noqa: PLC0415
 
@@ -175,7 +183,7 @@ def _bundle(recipe: Recipe, rows: Rows, found: _Learned, now_us: int) -> Learned
         recipe,
         onnx_bytes,
         now_us,
-        _stated(recipe, rows, baselines, found.calibrations),
+        _stated(recipe, rows, baselines, found.calibrations) | _unusual(recipe, found, times_us),
         inputs=_read_by(recipe.inputs, units),
         window=WindowSpec(recipe.step_s, recipe.length, recipe.hop),
         units=baselines,
@@ -260,10 +268,27 @@ def _calibrated(
     limits = tried[0].limits
     whole = fit(rows, np.ones(len(rows), bool), constant, recipe.length, tried[0].plan, hour=hour)
     baseline = whole.limited(limits.limit)
-    own = judge(baseline, rows, stride_of(len(rows)), hour).max(axis=1)
+    stride = stride_of(len(rows))
+    own = judge(baseline, rows, stride, hour).max(axis=1)
     factor = own_factor(own[~np.isnan(own)])
+    unusual = unusual_time(rows, own, window_ends(len(rows), recipe.length, stride), factor)
     baseline = replace(baseline.limited(limits.limit * factor), counter=counter, offset=offset)
-    return baseline, Calibration(limits.days, limits.alarms(factor), tuple(tried), longest, cycle)
+    calibration = Calibration(
+        limits.days, limits.alarms(factor), tuple(tried), longest, cycle, unusual
+    )
+    return baseline, calibration
+
+
+def _unusual(recipe: Recipe, found: _Learned, times_us: Times) -> dict[str, str]:
+    """The learned time of each asset that is far from the rest, for the manifest."""
+    texts = []
+    for asset, each in zip(found.baselines, found.calibrations, strict=True):
+        if each.unusual is not None:
+            name = recipe.inputs[each.unusual.channel].name
+            text = unusual_text(each.unusual, name, times_us.get(asset))
+            texts.append(f"{asset}: {text}" if len(found.baselines) > 1 else text)
+    more = f"; {len(texts) - _MAX_UNUSUAL} more assets" if len(texts) > _MAX_UNUSUAL else ""
+    return {"unusual": "; ".join(texts[:_MAX_UNUSUAL]) + more} if texts else {}
 
 
 def _stated(

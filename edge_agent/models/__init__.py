@@ -63,7 +63,15 @@ from edge_agent.models.bundle.trust import (
     signer_shown,
 )
 from edge_agent.models.bundle.variants import Figures, Trial
-from edge_agent.models.drift_distance import BLOCKS, Bins, Drift, bins_of, drift_of
+from edge_agent.models.drift_distance import (
+    BLOCKS,
+    DRIFT_MEMORY_S,
+    DRIFT_MEMORY_WINDOWS,
+    Bins,
+    Drift,
+    bins_of,
+    drift_of,
+)
 from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
@@ -82,6 +90,8 @@ __all__ = [
     "ALWAYS_NEW",
     "BLOCKS",
     "DEVIATION",
+    "DRIFT_MEMORY_S",
+    "DRIFT_MEMORY_WINDOWS",
     "ENGINES",
     "FOLLOWED",
     "GOLDEN",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BLOCKS: Final = 8  # number of blocks in the memory
+DRIFT_MEMORY_S: Final = 86_400.0  # usual memory: a day
+DRIFT_MEMORY_WINDOWS: Final = 512  # at least, also of a model with a long step
 MIN_BLOCKS: Final = 7  # with fewer there is no result: half a day does not represent a day
 _SURE: Final = 2.0  # standard errors
 _STILL: Final = 0.995  # share of one bin: such an input has no distribution to drift from

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,3 +127,21 @@ def test_alarms_are_counted_at_the_limit_that_holds() -> None:
     assert found.alarms(factor / 10) == 2
     assert found.alarms(factor) == 1
     assert found.alarms(2.1 * factor) == 0
+
+
+@pytest.mark.parametrize(("faulty", "told"), [(0, False), (150, True)])
+def test_a_fault_in_the_learned_time_is_told(faulty: int, told: bool) -> None:  # noqa: FBT001
+    """It is taken as healthy and hides later ones of its size: the user must hear of it."""
+    random = np.random.default_rng(3)
+    flow = 20 + random.standard_normal(9000)
+    rows = np.column_stack([flow, 0.3 * flow + 0.05 * random.standard_normal(9000), flow * 0])
+    rows[:, 2] = 40 + random.standard_normal(9000)
+    rows[5000 : 5000 + faulty, 1] += 3
+    times = {"P-1": NOW_US + np.arange(9000) * 1_000_000}
+    stated = learn({"P-1": rows}, recipe(), now_us=NOW_US, times_us=times).manifest.calibration
+    assert ("unusual" in stated) is told
+    if told:
+        at, text = stated["unusual"].split(" to ", 1)
+        seconds = datetime.fromisoformat(at).timestamp() - NOW_US / 1e6
+        assert abs(seconds - 5000) < 100
+        assert "most of all s1: taken as healthy" in text

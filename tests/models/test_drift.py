@@ -240,11 +240,29 @@ def test_a_real_machine_that_is_healthy_is_not_suspected() -> None:
     assert (found.surely[0] < LIMIT + of.unrest).all()
 
 
+def test_a_machine_that_is_off_at_weekends_does_not_drift_each_sunday() -> None:
+    """What differs between the days of the learned time is usual; a day unlike them is not."""
+    random = np.random.default_rng(5)
+    day = np.repeat(np.arange(21) % 7, 1440)
+    hour = np.tile(np.arange(1440) // 60, 21)
+    on = (day < 5) & (hour >= 6) & (hour < 22)
+    current = np.where(on, 30 + random.standard_normal(len(on)), 0.0)
+    known = histogram_of(current, memory=1440)
+    of = bins(known)
+    sunday, wrong = current[6 * 1440 : 7 * 1440], np.full(1440, 45.0)
+    assert judged(of, sunday).surely[0, 0] < LIMIT + known.unrest
+    assert judged(of, wrong).surely[0, 0] >= LIMIT + known.unrest
+    assert (
+        judged(bins(histogram_of(current)), sunday).surely[0, 0]
+        >= LIMIT + histogram_of(current).unrest
+    )
+
+
 def test_what_is_learned_on_the_box_knows_how_healthy_is_spread() -> None:
     """One machine as it reads; of several each in units of its own."""
     rows = {f"P-{n}": healthy(n, 400) * np.float32(10**n) for n in range(3)}
     one = learn({"P-1": rows["P-1"]}, recipe(), now_us=NOW_US).manifest
-    assert one.healthy["s0"] == histogram_of(rows["P-1"][:, 0])
+    assert one.healthy["s0"] == histogram_of(rows["P-1"][:, 0], memory=86_400)
     many = learn(rows, recipe(), now_us=NOW_US).manifest
     assert len(many.healthy["s2"].center) == len(many.healthy["s2"].spread) == 3
     assert list(many.problems()) == []

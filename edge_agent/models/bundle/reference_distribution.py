@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_BINS: Final = 32
 OUTSIDE: Final = 0.005  # of healthy values is below the lowest edge, and above the highest
 _QUARTERS: Final = 4
+_STEPS: Final = 8  # from one stretch to the next, as the drift alarm's memory moves on
 _LEAST_SHARE: Final = 1e-3  # instead of an empty bin
 _MAX_VALUES: Final = 2_000_000  # of all machines together; more add no information
 _MIN_BINS: Final = 2
@@ -34,7 +35,8 @@ class Histogram:
     edges: the B - 1 inner ones, ascending; bin i contains edges[i - 1] <= value < edges[i].
     shares: of each bin, summing to 1. center, spread: of each unit of a model with
     several; then (value - center) / spread is counted, since values differ between machines.
-    unrest: the largest PSI between a quarter of the healthy time and the other three.
+    unrest: the largest PSI between a quarter of the healthy time and the other three, or between a
+    stretch as long as the drift alarm compares and all of it (weekends, nights).
     """
 
     edges: tuple[float, ...]
@@ -111,15 +113,16 @@ def psi(counts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(np.where(total[..., 0] > 0, terms.sum(axis=-1), 0.0))
 
 
-def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
+def histogram_of(values: ArrayLike, bins: int = 10, memory: int = 0) -> Histogram:
     """The histogram of healthy values of one input, in the order of time; edges at their quantiles.
 
     `bins` of equal shares, the outer ones split again at the quantiles 0.5 % and 99.5 %, so that
     unusual values have separate bins. Equal quantiles (an input of few levels) are merged, so
-    there may be fewer. ModelError if no value is finite.
+    there may be fewer. memory: values that the drift alarm compares; 0: not told. ModelError if no
+    value is finite.
     """
-    flat: NDArray[Any] = np.asarray(values).ravel()
-    flat = flat[np.isfinite(flat)].astype(np.float64)
+    whole: NDArray[Any] = np.asarray(values).ravel()
+    flat = whole[np.isfinite(whole)].astype(np.float64)
     if not len(flat):
         raise ModelError("no finite value to make a histogram of")
     inner = np.linspace(0, 1, min(bins, MAX_BINS - 2) + 1)[1:-1]
@@ -131,25 +134,57 @@ def histogram_of(values: ArrayLike, bins: int = 10) -> Histogram:
     shares = tuple(round(float(share), _DIGITS) for share in counts.sum(axis=0) / len(flat))
     others = counts.sum(axis=0) - counts
     unrest = psi(counts, others / np.maximum(others.sum(axis=1, keepdims=True), 1)).max()
-    return Histogram(tuple(map(float, edges)), shares, unrest=round(float(unrest), _DIGITS))
+    unrest = max(float(unrest), _unrest_of_stretches(whole, edges, np.array(shares), memory))
+    return Histogram(tuple(map(float, edges)), shares, unrest=round(unrest, _DIGITS))
+
+
+def _unrest_of_stretches(
+    values: NDArray[Any], edges: NDArray[Any], shares: NDArray[np.float64], memory: int
+) -> float:
+    """The largest PSI of stretches of `memory` values that begin at each eighth of one.
+
+    0 if fewer than two of them were seen, which cannot tell what is usual.
+    """
+    step = memory // _STEPS
+    if not step or len(values) < 2 * memory:
+        return 0.0
+    used = values[: len(values) // step * step].astype(np.float64)
+    bins = np.where(np.isfinite(used), np.searchsorted(edges, used, side="right"), len(shares))
+    parts = bins.reshape(-1, step)
+    counts = np.array([np.bincount(part, minlength=len(shares) + 1)[:-1] for part in parts], float)
+    sums = np.cumsum(np.vstack([np.zeros(len(shares)), counts]), axis=0)
+    stretches = sums[_STEPS:] - sums[:-_STEPS]
+    enough = stretches.sum(axis=1) >= memory / 2
+    return float(psi(stretches[enough], shares).max(initial=0.0))
 
 
 def histogram_of_units(
-    values: Sequence[NDArray[np.floating[Any]]], center: Sequence[float], spread: Sequence[float]
+    values: Sequence[NDArray[np.floating[Any]]],
+    center: Sequence[float],
+    spread: Sequence[float],
+    memory: int = 0,
 ) -> Histogram:
     """The histogram of one input of several machines, each in units of its own baseline.
 
-    values: those of each machine, in the order of time. Of a single machine: unscaled.
+    values: those of each machine, in the order of time. Of a single machine: unscaled. memory: see
+    `histogram_of`.
     """
     if len(values) == 1:
-        return histogram_of(values[0])
+        return histogram_of(values[0], memory=memory)
     stride = 1 + sum(map(len, values)) // _MAX_VALUES
     scaled = [
         (np.asarray(each[::stride], np.float64) - middle) / width
         for each, middle, width in zip(values, center, spread, strict=True)
     ]
     pooled = histogram_of(np.concatenate(scaled))
-    return replace(pooled, center=tuple(map(_short, center)), spread=tuple(map(_short, spread)))
+    edges, shares = np.array(pooled.edges), np.array(pooled.shares)
+    of_each = [_unrest_of_stretches(each, edges, shares, memory // stride) for each in scaled]
+    return replace(
+        pooled,
+        center=tuple(map(_short, center)),
+        spread=tuple(map(_short, spread)),
+        unrest=round(max(pooled.unrest, *of_each), _DIGITS),
+    )
 
 
 def _short(value: float) -> float:
