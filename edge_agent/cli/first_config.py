@@ -124,7 +124,8 @@ def _plant(
     assets: dict[str, Any],
     found: str,
 ) -> Plant:
-    signals = sum(len(one["signals"]) for one in templates.values())
+    parts = (*templates.values(), *assets.values())
+    signals = sum(len(one.get("signals", ())) for one in parts)
     machines = ", ".join(assets) or "machines discovered by their topics"
     summary = f"{found}; {signals} signals of {shown(machines)[:200]}"
     print(f"found {summary}", file=sys.stderr)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = "2026-01-01T12:00:00Z"
+WINCC = """VarName;TimeString;VarValue;Validity
+flow;26.11.2026 12:00:00;1,5;1
+temp;26.11.2026 12:00:00;2,5;1
+"""
 
 
 def found_in(path: Path, text: str, **options: Any) -> dict[str, float]:
@@ -43,10 +47,21 @@ def found_in(path: Path, text: str, **options: Any) -> dict[str, float]:
     ("text", "options", "signals"),
     [
         (f"time,flow,temp\n{T},1,2\n", {}, {"flow": 1, "temp": 2}),
-        (f"time,Flow [m3/h],Öl °C\n{T},1,2\n", {}, {"Flow": 1, "l_C": 2}),
+        (f"time,Flow [m3/h],Öl °C\n{T},1,2\n", {}, {"Flow": 1, "Oel_C": 2}),
         (f"Zeit;P-1.flow;P-1.temp\n{T};1,5;2,5\n", {}, {"flow": 1.5, "temp": 2.5}),
         (f"time,温度,圧力\n{T},1,2\n", {}, {"column": 1, "column_2": 2}),
         (f",time,flow\n0,{T},1\n", {}, {"flow": 1}),
+        (f",flow,temp\n{T},1,2\n", {}, {"flow": 1, "temp": 2}),  # an index of pandas
+        (
+            WINCC,
+            {},
+            {"flow": 1.5, "temp": 2.5},
+        ),
+        (
+            f"time,Flow Value,Temp Value,Tag\n{T},1,2,9\n",
+            {},
+            {"Flow_Value": 1, "Temp_Value": 2, "Tag": 9},
+        ),
         (f"Unnamed: 0,time,flow\n0,{T},1\n", {}, {"flow": 1}),
         ("Datum;Uhrzeit;flow\n26.11.2026;12:00:00;1\n", {}, {"flow": 1}),
         (f"time,tag,value\n{T},flow,1\n{T},temp,2\n", {}, {"flow": 1, "temp": 2}),

@@ -33,6 +33,7 @@ _OTHERS: Final = (
     (b"\x89HDF", "an HDF5 file", _CSV),
     (b"MATLAB", "a MATLAB file", _CSV),
     (b"TDSm", "a LabVIEW TDMS file", _CSV),
+    (b"LabVIEW Measurement", "a LabVIEW measurement file", "save it as CSV, with absolute times"),
     (b"SQLite format 3", "an SQLite database", "export the table as CSV"),
     (b"ARROW1", "an Arrow file", _CSV),
     (b"Obj\x01", "an Avro file", _CSV),

@@ -28,7 +28,8 @@ def _words(text: str) -> list[str]:
 # Plain names (see `plain_name`) by the content of such a column, the most likely first.
 TIME_NAMES: Final = _words(
     "time timestamp datetime ts date zeit zeitstempel datum datumzeit uhrzeit messzeit zeitpunkt "
-    "timestamputc timeutc utc utctime localtime datetimeutc isotime epoch unixtime sampletime "
+    "timestring timestamputc timeutc utc utctime localtime datetimeutc isotime epoch unixtime "
+    "sampletime "
     "horodatage dateheure heure fecha fechahora hora dataora ora tidpunkt czas "
     "日時 時刻 日付 日付時刻 タイムスタンプ 时间 時間 时间戳 日期 日期时间 采集时间 시간 일시 날짜"
 )
@@ -39,6 +40,8 @@ _LABEL_NAMES: Final = _words(
 _VALUE_NAMES: Final = _words(
     "value val wert messwert reading valeur valor valore 値 数值 值 测量值 값"
 )
+_LABEL_ENDS: Final = ("name", "tag", "variable", "signal", "bezeichnung", "kanal", "messstelle")
+_VALUE_ENDS: Final = ("value", "wert", "reading")
 
 _QUALITY_NAMES: Final = _words(
     "quality qualität qualitaet status opcquality qualité calidad 品質 质量 품질"
@@ -85,9 +88,17 @@ def first_named(names: list[str], kinds: list[str]) -> int | None:
 def long_columns(names: list[str]) -> tuple[int, int, int | None] | None:
     """Indexes of the label, value and quality columns of a long recording, by their names."""
     label, value = first_named(names, _LABEL_NAMES), first_named(names, _VALUE_NAMES)
+    label = _only_ending(names, _LABEL_ENDS) if label is None else label
+    value = _only_ending(names, _VALUE_ENDS) if value is None else value
     if label is None or value is None:
         return None
     return label, value, first_named(names, _QUALITY_NAMES)
+
+
+def _only_ending(names: list[str], ends: tuple[str, ...]) -> int | None:
+    """Index of the only column whose plain name ends so: `VarName`, `Messwert`."""
+    found = [n for n, name in enumerate(names) if plain_name(name).endswith(ends)]
+    return found[0] if len(found) == 1 else None
 
 
 def is_quality_name(name: str) -> bool:

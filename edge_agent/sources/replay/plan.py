@@ -213,8 +213,9 @@ def time_columns(
         return find_column(table, config.time), None
     time = first_named(table.names, TIME_NAMES)
     if time is None:
-        time = _first_like(table, lambda cell: match(cell) is not None, None) or 0
-        if is_signal(table.names[time]) or not table.names[time]:
+        found = _first_like(table, lambda cell: match(cell) is not None, None)
+        time = found or 0  # pandas writes its index of times without a name
+        if is_signal(table.names[time]) or (found is None and not table.names[time]):
             raise EdgeAgentError(
                 "no column contains times",
                 where=str(table.path),
