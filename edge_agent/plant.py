@@ -96,6 +96,17 @@ class Plant:
             listener(asset)
         return asset
 
+    def template_has(self, template: str, source: str, name: str) -> bool:
+        """False if a template exists and has no signal of a source with this name or address."""
+        signals = {str(key): one.signals for key, one in self._config.templates.items()}
+        if template not in signals:
+            return True
+        return any(
+            (signal.source or self._only_source()) == source
+            and (name in {key, signal.address} or "{" in signal.address)
+            for key, signal in signals[template].items()
+        )
+
     @property
     def tuning(self) -> Tuning:
         """Bounds of the hot path."""

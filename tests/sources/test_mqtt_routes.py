@@ -151,6 +151,14 @@ def test_no_asset_is_made_of_an_unsafe_name(topic: str) -> None:
     assert (fault.what, fault.detail.message_key) == ("machines.bus", "asset_name")
 
 
+def test_a_topic_that_is_no_signal_of_the_template_makes_no_machine() -> None:
+    """A gateway's own topics would else be a machine that never has a value."""
+    path = Path(make_plant(), subscription(template="pump"))
+    path.take(("plant/l/gateway/uptime", "1"), ("plant/l/P1/s0", "1"))
+    assert path.rejected() == {"unknown_signal": 1}
+    assert list(path.plant.assets) == ["P1"]
+
+
 def test_a_template_that_is_not_there_is_counted() -> None:
     path = Path(make_plant(), subscription(template="fan"))
     path.take(("plant/l/P1/s0", "1"))

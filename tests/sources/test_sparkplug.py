@@ -368,6 +368,17 @@ def test_devices_are_discovered_with_a_template() -> None:
     assert [name for name, *_ in bench.readings()] == ["P1.s0", "P1.s1"]
 
 
+def test_what_has_no_signal_of_the_template_is_no_machine() -> None:
+    """An edge node's own metrics make no ghost, and a device with other metrics is named."""
+    bench = Bench(template="pump")
+    bench.hear("NBIRTH/N", message(0, metric(1.0, name="Uptime", kind=DOUBLE)))
+    bench.hear("DBIRTH/N/P1", message(1, metric(1.0, name="Other", kind=DOUBLE)))
+    assert list(bench.plant.assets) == []
+    assert rejected(bench.metrics)["unknown_signal"] == 1
+    bench.hear("DBIRTH/N/P2", message(2, metric(1.0, name="s0", kind=DOUBLE)))
+    assert list(bench.plant.assets) == ["P2"]
+
+
 # -- hostile ---------------------------------------------------------------------------------------
 
 

@@ -145,6 +145,17 @@ class Machines:
             return self._discover(asset_id, place, line)
         return self._another(known, place, line)
 
+    def is_signal(self, place: Place, asset_id: str, name: str) -> bool:
+        """False if nothing of this name is a signal of the asset that would be discovered.
+
+        A gateway's own topics (`plant/gw/uptime`) must not become a machine without values.
+        """
+        template = place.subscription.template
+        known = self._plant.assets.get(asset_id)
+        if not template or (known is not None and not known.is_discovered):
+            return True
+        return self._plant.template_has(template, self._source, name)
+
     def claim(self, place: Place, signal: int) -> None:
         """Assign a signal to a topic; DecodeError if another machine's topic delivers it."""
         first = self._feeds.setdefault(signal, place)

@@ -161,13 +161,16 @@ class Routes:
         spec = _filled(place.subscription.payload, place.places)
         if spec.asset:
             return Route(Target(None, by_asset=self._resolver(place)), spec, place)
+        one, places = place.subscription, place.places
+        name = fill(one.signal_format, places)
+        if name and not self.machines.is_signal(place, fill(one.asset_format, places), name):
+            raise DecodeError("unknown_signal", f"the template {one.template} has no such signal")
         asset = self.machines.asset_of(place)
         named = self._wanted(asset, spec)
         if not named:
             raise DecodeError("unknown_signal", "no signal of the asset comes from this source")
         if not place.subscription.signal_format:
             return Route(Target(None, named), spec, place)
-        name = fill(place.subscription.signal_format, place.places)
         address = asset.signals[name].address if name in asset.signals else ""
         wanted = named.get(name) or named.get(address)
         if wanted is None:

@@ -239,6 +239,10 @@ class SparkplugReader:
             else:
                 channel = self._born(received.node, received.device, metric)
                 self._channels.read_metric(channel, metric, out)
+        if received.device:
+            node, device = received.node, received.device
+            own = [one for (of, _), one in node.channels.items() if of == device]
+            self._channels.report_unused(f"{node.group}/{node.name}/{device}", own)
 
     def _born(self, node: Node, device: str, metric: Metric) -> Channel:
         channel = node.channels.get((device, metric.name))

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_agent.clock import US_PER_MS
 from edge_agent.errors import DecodeError
+from edge_agent.findings import first_of
 from edge_agent.plant import fill
 from edge_agent.sources.mqtt.config import Subscription
 from edge_agent.sources.mqtt.machines import Place
@@ -66,6 +67,8 @@ class Channels:
         """The signal of a metric; None if no asset of the plant has it."""
         asset_id = fill(self._asset, {key: _safe(text) for key, text in places.items()})
         place = self._place(places, topic)
+        if not self._routes.machines.is_signal(place, asset_id, places["signal"]):
+            return None
         try:
             asset = self._routes.machines.asset_of(place, asset_id)
             wanted = self._routes.wanted_of(asset).get(places["signal"])
@@ -77,6 +80,14 @@ class Channels:
                 self._refusals.refuse_payload(error.reason, about.encode(), error.message)
             return None
         return wanted
+
+    def report_unused(self, topic: str, channels: list[Channel]) -> None:
+        """Log a device of which no metric is a signal, if devices become assets by a template."""
+        if not self._subscription.template or any(one.wanted is not None for one in channels):
+            return
+        names = first_of([one.name for one in channels])
+        text = f"none of its metrics is a signal: {names} (address: of a signal, or metric:)"
+        self._refusals.refuse_payload("unknown_signal", topic.encode(), text)
 
     def _place(self, places: dict[str, str], topic: str) -> Place:
         """The place of a metric. A machine that metrics name may be spread over devices."""
