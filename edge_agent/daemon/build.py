@@ -27,6 +27,7 @@ from edge_agent.daemon.runtime import RuntimeBuilder
 from edge_agent.daemon.saved_values import SavedValues
 from edge_agent.daemon.service_faults import (
     GatewayClock,
+    IdleSources,
     LogHealth,
     NodeFaults,
     discovery_faults,
@@ -189,6 +190,7 @@ class Parts:
         find_faults = (
             self.links.faults,
             NodeFaults(runtime, clock).faults,
+            IdleSources(runtime, clock).faults,
             self.certificates.faults,
             self.publisher.health.faults,
             LogHealth(metrics, clock).faults,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_S, StepWatch
-from edge_agent.messages import Detail, Fault
+from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.ops import logs
 from edge_agent.signals import Problem
 from edge_agent.status_codes import name_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BLOCKED_S: Final = 10.0  # a write that blocks for this long: the log has no reader
 _DROP_ALARM_S: Final = 60.0  # the alarm clears when nothing was dropped for this long
+_FIRST_MACHINE_S: Final = 60.0  # after this long, a source without a machine is a fault
 _SHOWN: Final = 3  # refused nodes in one line
 _STANDS_S: Final = 600.0  # a step is a fault for this long; then it waits for an operator
 _ALIKE_S: Final = 60.0
@@ -67,6 +68,50 @@ def discovery_faults(plant: Plant) -> list[Fault]:
         "(discovery.max_assets)"
     )
     return [Fault("discovery", text, Detail("discovery_full", args))]
+
+
+class IdleSources:
+    """Reports sources that are connected but monitor nothing: not one machine was discovered.
+
+    A wrong topic or name in the config looks like a calm plant otherwise. One shard of several may
+    own no machine of a source.
+    """
+
+    def __init__(self, runtime: Callable[[], Runtime], clock: Clock) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._since_s: dict[str, float] = {}
+        self._known: tuple[Plant | None, int, frozenset[str]] = (None, 0, frozenset())
+
+    def faults(self) -> list[Fault]:
+        """One fault for each such source."""
+        runtime, now_s = self._runtime(), self._clock.monotonic_s()
+        used = self._used(runtime.plant)
+        idle = [
+            name
+            for name, source in runtime.sources.items()
+            if name not in used and source.link.state is LinkState.UP
+            if runtime.config.shard.of == 1
+        ]
+        self._since_s = {name: self._since_s.get(name, now_s) for name in idle}
+        return [
+            Fault(
+                f"idle.{name}",
+                f"{name}: connected, but it monitors nothing: no machine was found in "
+                f"{_FIRST_MACHINE_S:.0f} s (edge-agent check --connect compares topics and names)",
+                Detail("source_idle", {"source": name}),
+            )
+            for name, since_s in self._since_s.items()
+            if now_s - since_s >= _FIRST_MACHINE_S
+        ]
+
+    def _used(self, plant: Plant) -> frozenset[str]:
+        """The sources of all signals; found again only if the signals have changed."""
+        known, size, used = self._known
+        if known is not plant or size != len(plant.signals):
+            used = frozenset(signal.source for signal in plant.signals)
+            self._known = (plant, len(plant.signals), used)
+        return used
 
 
 class NodeFaults:
