@@ -104,8 +104,13 @@ def _look_mqtt(args: argparse.Namespace) -> Plant:
     heard = asyncio.run(listen(config, topics, args.seconds))
     proposal = propose(heard.topics, "")
     if not proposal.templates:
-        hint = f"see: edge-agent listen {args.url}; --seconds listens longer"
-        raise EdgeAgentError("no topic with a number found", where=args.url, hint=hint)
+        what, hint = "no topic with a number found", f"see: edge-agent listen {args.url}"
+        if any(one.topic.startswith("spBv1.0/") for one in heard.topics):
+            what = "only Sparkplug B found, which names its metrics in births alone"
+            hint = "write a source with `sparkplug:`: docs/recipes.md has one to copy"
+        elif not heard.topics:
+            what, hint = f"no message in {args.seconds:g} s", "--seconds listens longer"
+        raise EdgeAgentError(what, where=args.url, hint=hint)
     source = listen_command.source_keys(args, proposal.subscribe)
     return _plant(name, source, proposal.templates, proposal.assets, f"{len(heard.topics)} topics")
 
