@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Followed
 
 
-def continue_alarms(
+def continue_alarms(  # noqa: PLR0913, PLR0917 (what is known from three sides)
     runtime: Runtime,
     followed: Followed,
     stored: Iterable[Alarm],
     last_number: Callable[[str], int],
     now_us: int,
+    since_us: int,
 ) -> list[Transition]:
     """Go on from what was announced; returns the transitions that are not announced yet.
 
     stored: what we announced ourselves, if no other gateway was active since; last_number: of an
-    alarm's transitions, by either gateway.
+    alarm's transitions, by either gateway; since_us: as of `Followed.take_missed`.
     """
     found = followed.take_emptied(now_us)
     known = dict(followed.announced)
     for alarm in stored:
         if alarm.alarm_id not in known or alarm.seq >= known[alarm.alarm_id].seq:
             known[alarm.alarm_id] = alarm
-    missed = followed.take_missed()
+    missed = followed.take_missed(since_us)
     runtime.catalogue.restore(known.values())
     unseen = [alarm_id for alarm_id in known if not runtime.alarms.is_active(alarm_id)]
     for alarm_id in dict.fromkeys([*runtime.alarms.ids(), *known, *missed]):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from edge_agent.alarms import event_source
+from edge_agent.clock import US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon.handover import continue_alarms
 from edge_agent.delivery import Followed, Lease, Note, Role
@@ -43,6 +44,7 @@ FLUSH_S: Final = 0.5
 ALONE_S: Final = 60.0  # without another member: an alarm
 _TICKS: Final = 20  # in a lease
 _COMPARED_S: Final = 10.0
+_LAG_US: Final = 2 * US_PER_S  # of an announcement behind its values
 _KEY: Final = "lease"
 
 
@@ -79,6 +81,8 @@ class Pair:
         self._changed = asyncio.Event()
         self._saved: tuple[int, str] = (0, "")
         self._was_suspended = False
+        self._synced_us = 0  # when we knew all that was announced; 0: not yet
+        self._decided_us = 0  # event time before which the active one has decided
         self._alone_since_s = clock.monotonic_s()
         self._jobs: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,6 +200,7 @@ class Pair:
         """A new connection: what is retained comes first."""
         if self._lease is not None:
             self._is_synced.clear()
+            self._synced_us = 0
             if not self._publisher.is_active:
                 self._followed.start_again()
             self._lease.accept_connection(self._clock.monotonic_s())
@@ -208,6 +213,7 @@ class Pair:
             self._spawn(self._end_alarms_that_are_gone())
         else:
             self._is_synced.set()
+        self._synced_us = self._clock.now_us()
         self._lease.accept_complete(self._clock.monotonic_s())
         self._follow_lease()
 
@@ -224,10 +230,16 @@ class Pair:
             return
         now_s = self._clock.monotonic_s()
         self._lease.accept_note(note, now_s)
-        if note.member != self.own and self._lease.last is note:
-            kept_s = max(_COMPARED_S, 2.0 * self._config.standby.lease)
-            self._followed.forget_before(now_s - kept_s)
+        if note.member != self.own and self._lease.last is note and self._synced_us:
+            self._note_life(now_s)
         self._follow_lease()
+
+    def _note_life(self, now_s: float) -> None:
+        """The active one is there: what it did not announce until now, it has not found."""
+        kept_s = max(_COMPARED_S, 2.0 * self._config.standby.lease)
+        self._followed.forget_before(now_s - kept_s)
+        kept_us = self._clock.now_us() - round(kept_s * US_PER_S)
+        self._decided_us = max(kept_us, self._synced_us - _LAG_US)
 
     def member(self, name: str, state: str) -> None:
         """The state of another member."""
@@ -260,6 +272,7 @@ class Pair:
         runtime.alarms.show_announced(alarm, self._followed.changed_us.get(alarm.alarm_id, 0))
 
     async def _end_alarms_that_are_gone(self) -> None:
+        await self._publisher.void_waiting()
         stored = await self._publisher.store.run(Store.alarms)
         ended = self._followed.accept_complete(stored, self._clock.now_us())
         for one in ended:
@@ -342,9 +355,14 @@ class Pair:
             now_us = self._clock.now_us()
             stored = [] if is_other else await self._publisher.store.run(Store.alarms)
             found = continue_alarms(
-                self._runtime(), self._followed, stored, self.last_number, now_us
+                self._runtime(),
+                self._followed,
+                stored,
+                self.last_number,
+                now_us,
+                self._decided_us if is_other else 0,
             )
-            await self._publisher.activate(keep_waiting=not is_other)
+            await self._publisher.activate()
             await self._publisher.send(found, now_us)
         if self._link is not None:
             self._link.follow_alerts(wanted=False)
@@ -359,6 +377,7 @@ class Pair:
             self._followed.start_again()
             self._followed.take_missed()
         self._is_synced.clear()
+        self._synced_us = 0
         if self._link is not None:
             self._link.show_state("standby")
             self._link.follow_alerts(wanted=True)

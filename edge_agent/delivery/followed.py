@@ -110,11 +110,15 @@ class Followed:
             while kept and kept[0].seen_s < seen_s:
                 kept.popleft()
 
-    def take_missed(self) -> dict[str, list[Transition]]:
-        """Return what was found here and not announced, by alarm id, and forget it."""
+    def take_missed(self, since_us: int = 0) -> dict[str, list[Transition]]:
+        """Return what was found here and not announced, by alarm id, and forget it.
+
+        since_us: event time up to which the active gateway has decided, whenever we found it: our
+        values may have waited while we were away.
+        """
         missed: dict[str, list[Transition]] = {}
         for _, one in self._ours:
-            if one.at_us < self.changed_us.get(one.alarm.alarm_id, 0):
+            if one.at_us < max(since_us, self.changed_us.get(one.alarm.alarm_id, 0)):
                 continue  # the active one knows of something later
             missed.setdefault(one.alarm.alarm_id, []).append(one)
         self._ours.clear()

@@ -158,13 +158,8 @@ class Publisher:
         await self._senders.pop(name).stop()
         await self.sinks.pop(name).stop()
 
-    async def activate(self, *, keep_waiting: bool) -> None:
-        """Begin to send: this gateway of a pair is the active one now.
-
-        keep_waiting: nobody was active since our messages that wait; else they are out of date.
-        """
-        if not keep_waiting:
-            await self.store.run(Store.forget_sinks, [])
+    async def activate(self) -> None:
+        """Begin to send: this gateway of a pair is the active one now."""
         self.is_active = True
         await self._start_sinks()
 
@@ -191,6 +186,12 @@ class Publisher:
             await self.store.run(Store.commit, transitions, [])
         except StoreError as error:
             self.health.set_trouble(str(error))
+
+    async def void_waiting(self) -> None:
+        """Forget what we could not send before the other gateway became active."""
+        count = await self.store.run(Store.void_waiting)
+        if count:
+            log.warning("not sent, the other gateway is active", extra={"messages": count})
 
     def wake(self) -> None:
         """Signal that `may_send` has changed."""

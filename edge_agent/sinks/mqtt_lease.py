@@ -130,9 +130,13 @@ class LeaseLink:
         if connection is None:
             return
         if wanted:
-            self._spawn(self._subscribe_alerts(connection))
+            self._spawn(self._follow_again(connection))
         for topic in () if wanted else self._alerts:
             connection.unsubscribe(topic)
+
+    async def _follow_again(self, connection: Connection) -> None:
+        await self._subscribe_alerts(connection)
+        self.show_state(self._state)
 
     @property
     def _own_topic(self) -> str:
@@ -185,6 +189,7 @@ class LeaseLink:
             text = "; ".join(refused)
             told = Refusals(len(refused), refused[0], text) if refused else Refusals()
             self._reporter.show_refusals("alerts", told)
+            self._seen = False  # our state comes back behind the retained alerts
 
     def _on_message(
         self,

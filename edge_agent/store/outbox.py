@@ -170,6 +170,15 @@ def forget_sinks(db: sqlite3.Connection, keep: Collection[str]) -> int:
     return db.executemany("DELETE FROM outbox WHERE sink = ?", gone).rowcount if gone else 0
 
 
+def void_waiting(db: sqlite3.Connection) -> int:
+    """Delete all that waits, and the transitions of events that wait from the history."""
+    db.execute(
+        "DELETE FROM history WHERE EXISTS (SELECT 1 FROM outbox WHERE kind = 'event'"
+        " AND key = history.alarm_id AND outbox.seq = history.seq)"
+    )
+    return db.execute("DELETE FROM outbox").rowcount
+
+
 def stats(db: sqlite3.Connection) -> dict[str, OutboxStats]:
     """Return what waits per sink; a sink for which nothing waits is not in it."""
     return {sink: OutboxStats(*numbers) for sink, *numbers in db.execute(_STATS)}

@@ -157,6 +157,13 @@ class Store(Database):
         """Delete the messages of every sink not in `keep`; returns how many."""
         return self.write("forget sinks", lambda db: outbox.forget_sinks(db, keep))
 
+    def void_waiting(self) -> int:
+        """Delete all that waits, as if it had never happened; returns how many messages.
+
+        Another gateway of a pair has decided since, and its transitions have these numbers.
+        """
+        return self.write("void what waits", outbox.void_waiting)
+
     def outbox_stats(self) -> dict[str, OutboxStats]:
         """Return what waits, by sink that has something waiting."""
         with self.reporting("read the outbox"):

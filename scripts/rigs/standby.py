@@ -113,6 +113,7 @@ class Bus:
     active: dict[str, tuple[str, float]] = field(default_factory=dict)  # gateway -> member, when
     sent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     values: dict[str, float] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
@@ -158,6 +159,13 @@ class Bus:
 
     def _on_message(self, _c: object, _u: object, one: mqtt.MQTTMessage) -> None:
         now_s, topic = time.monotonic(), one.topic
+        if "/_svc/" in topic or topic.endswith("/_pdm/event"):
+            said = one.payload[:200].decode("utf-8", "replace")
+            if topic.endswith("/_pdm/event"):
+                data = json.loads(one.payload)
+                said = f"{data['id']} {data['time']} {data['data']['transition']}"
+            if "/lease" not in topic or "claim" in said:
+                self.heard.append(f"{time.time():.3f} {topic} {said}")
         if "/member/" in topic:
             gateway, member = topic.split("/")[2], topic.rpartition("/")[2]
             if one.payload == b"active":
@@ -411,6 +419,7 @@ def main() -> int:
             rounds = rig.run()
         finally:
             rig.close()
+            (folder / "heard.txt").write_text("\n".join(rig.bus.heard) + "\n")
     text, holds = summary(rounds, rig.bus.copies)
     print(text)
     return 0 if holds else 1

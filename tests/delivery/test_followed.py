@@ -147,3 +147,10 @@ def test_a_standby_that_is_behind_does_not_end_what_it_has_not_seen_begin() -> N
     one = followed(made(seq=5, at_s=20))
     one.add_own([made(CLEAR, 6, 12), made(RAISE, 7, 20.5)], 30.0)
     assert one.take_missed() == {}
+
+
+def test_what_a_standby_finds_late_was_decided_by_the_active_one() -> None:
+    """Its values waited at the broker while it was away; the episode was announced meanwhile."""
+    one = Followed(SOURCE)
+    one.add_own([made(at_s=2), made(CLEAR, 2, 4), made(at_s=20)], 30.0)
+    assert [each.at_us for each in one.take_missed(10 * S)["P-1.watch"]] == [20 * S]
