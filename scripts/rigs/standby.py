@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 LEASE_S: Final = 2.0
 STEP_S: Final = 0.1
 WAIT_S: Final = 60.0
+START_S: Final = 300.0  # of a daemon, on a machine that others use
 ACTIONS: Final = ("kill", "stop", "cut", "end")
 NAMES: Final = {
     "kill": "`kill -9`",
@@ -249,7 +250,8 @@ class Member:
         else:
             if action == "end":
                 self.process.wait()
-            self.process.start()
+            self.process.start(wait=False)
+            wait_until(self.process.is_ready, START_S, f"{self.folder.name} ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +304,8 @@ class Rig:
             self.bus.values = dict.fromkeys(self.plan.assets, _NORMAL)
             for pair in self.members.values():
                 for one in pair:
-                    one.process.start()
+                    one.process.start(wait=False)
+                    wait_until(one.process.is_ready, START_S, f"{one.folder.name} ready")
             if not self.plan.control:
                 active = self.bus.active
                 wait_until(lambda: len(active) == self.plan.shards, WAIT_S, "active gateways")
