@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MAX_CHARACTERS: Final = 64
 _SHOWN_CHARACTERS: Final = 40
+_MINUS: Final = "\N{MINUS SIGN}"
 NO_NUMBERS: Final = frozenset(
     {"", "null", "none", "n/a", "na", "-", "--", "---", "undefined"}
     | {sign + word for sign in ("", "+", "-") for word in ("nan", "inf", "infinity")}
@@ -63,7 +64,7 @@ class TextRules:
 
         Raises DecodeError `type` or `unit`, with a remedy.
         """
-        text = text.strip()
+        text = text.strip().replace(_MINUS, "-")
         word = text.casefold()
         if word in self.words:
             return self.words[word]

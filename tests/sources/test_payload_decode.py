@@ -77,6 +77,7 @@ def test_json_scalar_has_the_time_of_arrival(text: str) -> None:
 def test_json_object_has_its_own_time() -> None:
     assert rows(read({"ts": TS_MS, "value": 3})) == [(7, TS_US, 3.0, GOOD)]
     assert rows(read({"ts": None, "value": 3})) == [(7, ARRIVAL_US, 3.0, GOOD)]
+    assert rows(read({"ts": "", "value": 3})) == [(7, ARRIVAL_US, 3.0, GOOD)]
 
 
 def test_keys_may_be_paths() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.sources.mqtt.json_values import encoding_of
 from edge_agent.sources.mqtt.paths import MISSING, find
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def recipe_of(doc: object) -> tuple[str, str] | None:
 
 def hint_of(error: DecodeError | None, out: Readings, payload: bytes) -> str:
     """The keys that would read the message, in brackets; empty if unknown."""
+    if error is not None and error.reason == "type" and isinstance(out.doc, str):
+        return _of_binary(payload) if not (_is_text(payload) or out.doc.isprintable()) else ""
     if error is not None and error.reason not in {"value", "shape", "json", "text", "kind"}:
         return ""
     recipe = recipe_of(out.doc)
@@ -78,9 +81,14 @@ def hint_of(error: DecodeError | None, out: Readings, payload: bytes) -> str:
     if isinstance(out.doc, dict):
         return _of_object(out.doc, out)
     if out.doc is None and payload and not _is_text(payload):
-        start = base64.b16encode(payload[:8]).decode()
-        return f" (binary, it begins with {start}: see payload.format; Sparkplug B is protobuf)"
+        return _of_binary(payload)
     return ""
+
+
+def _of_binary(payload: bytes) -> str:
+    start = base64.b16encode(payload[:8]).decode()
+    encoding = encoding_of(payload) or "see payload.format; Sparkplug B is protobuf"
+    return f" (binary, it begins with {start}: {encoding})"
 
 
 def _is_text(payload: bytes) -> bool:

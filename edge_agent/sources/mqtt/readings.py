@@ -123,13 +123,13 @@ class Readings:
         return raw, at_us if own_us is None else own_us, worst(status, own_status)
 
     def stamp(self, doc: dict[str, Any], *, single: bool = False) -> tuple[int | None, int]:
-        """Time and status of an object; None for the time if its key is absent or null.
+        """Time and status of an object; None for the time if its key is absent, null or blank.
 
         single: the object is one value, not many signals.
         """
         spec = self.spec
         raw_time = find(doc, spec.time) if spec.time else MISSING
-        absent = raw_time is MISSING or raw_time is None
+        absent = raw_time is MISSING or raw_time is None or raw_time == ""
         at_us = None if absent else time_us(raw_time, spec.time_unit, spec.timezone)
         if at_us is not None and at_us < MIN_TIME_US:
             self.record_deviation("clock", "a time stamp before 1990: a clock that was never set")
