@@ -20,7 +20,7 @@ from edge_agent.service.openapi import with_document
 from scripts.rigs import find_text_model
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from edge_agent.clock import Clock
     from edge_agent.service.ask_api import Question
@@ -35,6 +35,7 @@ class FakeServer:
 
     said: list[str] = field(default_factory=lambda: ["All ", "is ", "well."])
     status: int = 200
+    speak: Callable[[dict[str, Any]], str] | None = None  # instead, by the body of a request
     pause: asyncio.Event | None = None  # set it, and the next word comes
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -58,7 +59,7 @@ class FakeServer:
         usage = {"prompt_tokens": 7, "completion_tokens": len(self.said), "total_tokens": 0}
         if not body.get("stream"):
             await self._wait()
-            text = "".join(self.said)
+            text = "".join(self.said) if self.speak is None else self.speak(body)
             whole = {"message": {"role": "assistant", "content": text}, "text": text}
             choice = {"index": 0, "finish_reason": "stop"} | whole
             return web.json_response({"choices": [choice], "usage": usage, "model": "theirs"})

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "keys": "make, list and revoke API keys for other programs and the status page",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
     "ask": "ask the running daemon about an alarm, or what the plant's manuals say",
+    "language": "examine a language model: may it translate and shorten answers",
 }
 
 _EXAMPLE: Final = "example:\n  edge-agent check -c /etc/edge-agent/edge-agent.yaml"

@@ -269,10 +269,16 @@ class Parts:
         """The language model for other programs; a gateway without it does not import it."""
         from edge_agent.service import openai  # noqa: PLC0415
 
-        at_home, ask = self.service_loop.at_home, self.questions.ask
+        apart, ask = self.service_loop, self.questions.ask
         self.text = openai.text_of(
-            config.language, lambda asked: at_home(ask(asked)), self.metrics, self.clock
+            config.language, lambda asked: apart.at_home(ask(asked)), self.metrics, self.clock
         )
+        if config.language.wording and self.text.engine is not None:
+            from edge_agent.language import wording  # noqa: PLC0415
+
+            results = wording.results_beside(config.store.path)
+            words = wording.Wording(self.text.engine, results)
+            self.questions.words_for = lambda answer: apart.run(words.words_for(answer))
         return self.text
 
     def _build_inference(self) -> Oip:

@@ -5,4 +5,4 @@ only be read and quoted (tests/test_floors.py holds it). Modules are imported by
 that read files need few of them, and a daemon that nobody asks needs none.
 """
 
-__all__ = ["answers", "engine", "facts", "manuals", "text_server", "words"]
+__all__ = ["answers", "engine", "facts", "manuals", "text_server", "wording", "words"]

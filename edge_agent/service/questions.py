@@ -14,7 +14,7 @@ from edge_agent.ops.routes import Refusal
 from edge_agent.store import AuditFilter, HistoryFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
@@ -54,6 +54,8 @@ class Questions:
     ) -> None:
         self._config, self._manifests = config, manifests
         self._status, self._clock = status, clock
+        # Adds words of a language model to an answer, beside its facts and quotes.
+        self.words_for: Callable[[Row], Awaitable[list[Row]]] | None = None
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._manuals: Manuals | None = None
@@ -140,7 +142,13 @@ class Questions:
         # That of the answer may be another one.
         asked_in = words.language_of(question.text)
         found = await search.search(question.text, asked_in, await self._new_comments())
-        return answers.compose(known_facts, found, spoken, texts)
+        answer = answers.compose(known_facts, found, spoken, texts)
+        if self.words_for is not None:
+            answer["wording"] = [
+                row | {"label": texts.say("wording_label", spoken, row)}
+                for row in await self.words_for(answer)
+            ]
+        return answer
 
     async def _subject(self, question: Question) -> Subject:
         """The alarm and the asset that a question is about, and what is known of them."""

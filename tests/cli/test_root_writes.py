@@ -12,8 +12,9 @@ import pytest
 from cli_recordings import write_site
 from tiny_models import write_mean_bundle
 
-from edge_agent.cli import COMMANDS, init, main, models
+from edge_agent.cli import COMMANDS, init, language, main, models
 from edge_agent.cli.first_config import Plant
+from edge_agent.language.wording import Judged, Task
 from edge_agent.models import ModelRepository, generate_keys, pack
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ WRITES: Final = {
     "keys": ("create", "mes", "--scope", "read", "--file", "{models}/keys.json"),
     "learn": RECORDING,
     "train": ("history", *RECORDING, "--candidates", "chart"),
+    "language": ("exam", "-c", "{root}/talk.yaml"),
     "init": ("{models}/agent.yaml", "--yes", "--url", "mqtt://127.0.0.1:9"),
 }
 # They write nothing, or only what the daemon writes for them, or into a temporary folder.
@@ -68,6 +70,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (root / "edge-agent.yaml").rename(root / "agent.yaml")
         text = (root / "agent.yaml").read_text().replace("models_dir: models", "models_dir: d/m")
         (root / "agent.yaml").write_text(text)
+        more = "\nlanguage: {engine: openai, url: 'http://127.0.0.1:9', name: x}\n"
+        (root / "talk.yaml").write_text(f"{text}{more}store: {{path: d/m/store.db}}\n")
+        monkeypatch.setattr(language, "_sit", sat)
         (root / "plant.key").write_bytes(generate_keys()[0])
         (root / "plant.key").chmod(0o600)
         write_mean_bundle(root / "mean", 2.0, version="2")
@@ -79,6 +84,11 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for name in ("OMP_NUM_THREADS", "ORT_DISABLE_TELEMETRY", "HF_HUB_OFFLINE"):
             monkeypatch.setenv(name, "")  # `train` sets them
         yield root
+
+
+async def sat(_: object) -> list[Judged]:
+    """An exam with one right answer."""
+    return [Judged(Task("summary", "a", ("en", "en")), "a", ())]
 
 
 def fill(models_dir: Path) -> None:
