@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import psutil
 import pytest
+from daemon_support import Running, Site, unused_url
 from support import until
 from text_support import local, texts
 
@@ -94,6 +95,22 @@ async def test_the_sdk_generates_text_whole_and_in_pieces() -> None:
         assert "".join(pieces) == whole.text
         found = await AsyncClient(here.url).generate_text("Say hello.", 8, temperature=0)
         assert found.text == whole.text
+
+
+async def test_the_daemon_has_the_child_and_ends_it(tmp_path: Path) -> None:
+    """From the config to the text; the loop of the pipeline is not that of the texts."""
+    config = local()
+    section = {"engine": "llama_cpp", "model": str(config.model), "sha256": config.sha256}
+    site = Site(tmp_path, unused_url(), language=section | {"name": "smollm2", "context": 512})
+    async with Running(site.path) as daemon:
+        found = await AsyncClient(daemon.url).generate_text("Say hello.", 8, temperature=0)
+        assert found.completion_tokens == 8
+        text = daemon.daemon.parts.text
+        assert text is not None
+        assert text.engine is not None
+        assert text.engine.process is not None
+        child = psutil.Process(text.engine.process.pid)
+    await until(lambda: not child.is_running(), "ended")
 
 
 @asynccontextmanager
