@@ -62,6 +62,16 @@ venv_stamp() {
     printf '%s %s' "$PWD" "$(cat pyproject.toml requirements/build.txt "requirements/$1.txt" | cksum)"
 }
 
+# Besides what use_venv installed: another lock, all of it.
+add_locked() {
+    stamp=$(dirname "$python")/../edge-agent-$1
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$(venv_stamp "$1")" ]; then
+        printf 'installing requirements/%s.txt: once\n' "$1" >&2
+        pip_install --require-hashes --no-deps -r "requirements/$1.txt"
+        venv_stamp "$1" >"$stamp"
+    fi
+}
+
 use_venv() {
     if [ -z "${VIRTUAL_ENV:-}" ] && [ ! -x .venv/bin/python ]; then make_venv; fi
     python=${VIRTUAL_ENV:-$PWD/.venv}/bin/python

@@ -89,6 +89,10 @@ class FakeServer:
         return web.json_response({"data": rows, "usage": {"prompt_tokens": 2}})
 
 
+async def _models(_: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": "theirs"}]})
+
+
 def _json(value: object) -> bytes:
     return web.json_response(value).body  # type: ignore[return-value]
 
@@ -98,6 +102,7 @@ async def fake_server(**changes: Any) -> AsyncIterator[FakeServer]:
     """The stand-in on a free port."""
     fake = FakeServer(**changes)
     app = web.Application()
+    app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", fake.chat)
     app.router.add_post("/v1/completions", fake.completions)
     app.router.add_post("/v1/embeddings", fake.embeddings)

@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "right input first, and there was no false alarm",
     )
     parser.add_argument(
+        "--with-language",
+        action="store_true",
+        help="also run a small language model (SmolLM2) in a process of its own, and let it say a "
+        "sentence: the proof of the engine, not a voice of the product; ./scripts/demo installs it",
+    )
+    parser.add_argument(
         "--folder", type=Path, help="keep config, log, store and the learned model there"
     )
 
@@ -41,4 +47,4 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seconds is not None and args.seconds < SHORTEST_S:
         raise UsageError(f"--seconds {args.seconds:g} is too short: {SHORTEST_S:g} at least")
-    return 0 if asyncio.run(run_demo(args.seconds, args.folder)) else 1
+    return 0 if asyncio.run(run_demo(args.seconds, args.folder, speaks=args.with_language)) else 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import stat
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.cross_check import address_problems, discovering, walk
+from edge_agent.config.language import EngineKind
 from edge_agent.config.learning_check import learning_warnings
 from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.problem import dotted
@@ -17,6 +19,7 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_agent.config.language import Language
     from edge_agent.config.schema import Config
 
 _PRIVATE: Final = frozenset({"key", "private_key", "user_private_key"})  # paths of private keys
@@ -40,10 +43,24 @@ def warnings(config: Config) -> Iterator[str]:
         if not signal.address:  # of one signal: the others are still monitored
             yield f"{dotted(path)}: {problem}: it will have no value ({hint})"
     yield from learning_warnings(config)
+    yield from _language(config.language)
     yield from _client_ids(config)
     yield from _ids_of_pair(config)
     yield from _secrets(config)
     yield from _open_files(config)
+
+
+def _language(config: Language) -> Iterator[str]:
+    """A language model that will not answer: no reason to stop a gateway."""
+    if config.engine is not EngineKind.LLAMA_CPP or config.model is None:
+        return
+    if not config.model.is_file():
+        yield f"language.model: there is no file {config.model}: /v1 will answer 503"
+    elif config.model.stat().st_size > config.memory:
+        yield f"language.memory: {config.model} alone is larger: it will not be loaded"
+    if find_spec("xllamacpp") is None:
+        hint = "pip install --require-hashes -r requirements/language.txt"
+        yield f"language.engine: xllamacpp is not installed ({hint})"
 
 
 def _client_ids(config: Config) -> Iterator[str]:

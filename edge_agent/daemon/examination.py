@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from edge_agent.clock import US_PER_S
 from edge_agent.config import secrets_of, warnings
+from edge_agent.config.language import EngineKind
 from edge_agent.config.structs import kind_of
 from edge_agent.daemon.certificates import certificate_findings
 from edge_agent.daemon.examine_http import http_group, http_keys, http_port
@@ -34,6 +35,7 @@ from edge_agent.sources import SOURCES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from edge_agent.config.language import Language
     from edge_agent.config.schema import Config
     from edge_agent.daemon.examine_machine import Examined
 
@@ -111,6 +113,24 @@ async def _findings(where: str, probe: Awaitable[list[Finding]], seconds: float)
         return [error(where, str(problem) or type(problem).__name__)]
 
 
+async def _language(examined: Examined) -> list[Finding]:
+    """The language model: its file, or its server."""
+    config = examined.config.language
+    if config.engine in {EngineKind.NONE, EngineKind.ASSISTANT}:
+        return []
+    return await _findings("language", _try_language(config, examined), 0)
+
+
+async def _try_language(config: Language, examined: Examined) -> list[Finding]:
+    from edge_agent.language import engine  # noqa: PLC0415 (few gateways have one)
+
+    model = engine.TextEngine(config, examined.clock)
+    try:
+        return [fine("language", await model.check())]
+    finally:
+        await model.close()
+
+
 async def _each_address(examined: Examined) -> list[Finding]:
     """Each endpoint: resolve its name, and connect to every address."""
     config = examined.config
@@ -171,6 +191,7 @@ CONNECT: Final[tuple[Probe, ...]] = (
     _config,
     _sources,
     _sinks,
+    _language,
     _certificates,
     models_dir,
     store,

@@ -33,6 +33,7 @@ from edge_agent.demo.servers import (
     quiet_libraries,
 )
 from edge_agent.demo.shipped import BUNDLE, copy_shipped
+from edge_agent.demo.speech import find_model, language_section, sentence
 from edge_agent.demo.tasks import first_of, stop_signals
 from edge_agent.demo.terminal import Terminal
 from edge_agent.errors import EdgeAgentError
@@ -60,15 +61,21 @@ _HTTP: Final = "http://127.0.0.1"
 
 
 async def run_demo(
-    seconds: float | None, folder: Path | None = None, terminal: Terminal | None = None
+    seconds: float | None,
+    folder: Path | None = None,
+    terminal: Terminal | None = None,
+    *,
+    speaks: bool = False,
 ) -> bool:
     """Run the demo. True if it went as it should.
 
     seconds: duration, or until SIGINT if None; folder: for config, log, store and the learned
-    model, by default a temporary one. EdgeAgentError with the reason if it cannot run.
+    model, by default a temporary one. speaks: a small language model says a sentence, too.
+    EdgeAgentError with the reason if it cannot run.
     """
     quiet_libraries()
-    show = _Show(seconds, terminal or Terminal(SystemClock()))
+    model = find_model() if speaks else None
+    show = _Show(seconds, terminal or Terminal(SystemClock()), model)
     async with contextlib.AsyncExitStack() as stack:
         # First, so that a second SIGINT cannot interrupt the shutdown of the daemon.
         stack.enter_context(stop_signals(show.interrupted.set))
@@ -84,8 +91,10 @@ async def run_demo(
 
 
 class _Show:
-    def __init__(self, seconds: float | None, terminal: Terminal) -> None:
+    def __init__(self, seconds: float | None, terminal: Terminal, model: Path | None) -> None:
         self._seconds = seconds
+        self._model = model  # the language model's file
+        self._said = model is None
         self._terminal = terminal
         self._judge = Judge()
         self._plant = PumpPlant(len(PUMPS), _SEED)
@@ -98,7 +107,8 @@ class _Show:
         page = f"{_HTTP}:{http_port()}"
         config, log = folder / "edge-agent.yaml", folder / "edge-agent.log"
         copy_shipped(folder / "models")
-        config.write_text(config_text(url, nodes.url, int(page.rpartition(":")[2])))
+        text = config_text(url, nodes.url, int(page.rpartition(":")[2]))
+        config.write_text(text + (language_section(self._model) if self._model else ""))
         token = _make_token(folder)
         print_line = self._terminal.print_line
         print_line("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
@@ -118,7 +128,7 @@ class _Show:
             )
         well, line = self._judge.verdict(self._terminal.elapsed_s)
         self._terminal.end(line)
-        return well
+        return well and self._said
 
     # -- the plant ----------------------------------------------------------------------------
 
@@ -172,7 +182,14 @@ class _Show:
             "watching", f"{', '.join(ON_BUS)}, with the model {BUNDLE} that is shipped"
         )
         await asyncio.sleep(_QUIET_S)
-        await first_of(self._learn(page), self._trouble())
+        await first_of(self._learn(page), self._speak(page), self._trouble())
+
+    async def _speak(self, page: str) -> None:
+        """Let the language model say a sentence, if there is one."""
+        if not self._said:
+            self._terminal.print_line("text", await sentence(page))
+        self._said = True
+        await asyncio.Event().wait()
 
     async def _trouble(self) -> None:
         """Run all faults, and wait for the alarm of the last one."""

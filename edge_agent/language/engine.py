@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.config.language import EngineKind
 from edge_agent.language.llama import LlamaProcess
+from edge_agent.language.llama_child import NOT_INSTALLED, check_file
 from edge_agent.language.text_server import (
     BusyError,
     EngineError,
@@ -100,8 +102,10 @@ class TextEngine:
             async for event in events:
                 yield event
 
-    async def check(self) -> None:
-        """Ask a server for its models; EngineError if it is not there, or lacks ours."""
+    async def check(self) -> str:
+        """What is there, in words; EngineError if it cannot answer. Nothing is started."""
+        if self.process is not None:
+            return await asyncio.to_thread(_checked_file, self.config)
         until_s = asyncio.get_running_loop().time() + _CHECK_S
         place = await self._place(until_s)
         found = await self._server.ask(place, "/v1/models", None, until_s)
@@ -110,6 +114,7 @@ class TextEngine:
         if self.name not in names:
             known = ", ".join(names[:10]) or "none"
             raise EngineError(f"the server has no model {self.name!r}; it has: {known}")
+        return f"{place.url} has {self.name}"
 
     async def tend(self) -> None:
         """End a child that nobody has asked for a while; call it often."""
@@ -138,3 +143,16 @@ class TextEngine:
                 return await self.process.place()
         except TimeoutError:
             raise LateError("the language model was not loaded in time") from None
+
+
+def _checked_file(config: Language) -> str:
+    if find_spec("xllamacpp") is None:
+        raise EngineError(NOT_INSTALLED)
+    assert config.model is not None  # noqa: S101 (its engine needs one)
+    try:
+        check_file(config.model, config.sha256, [])
+    except ValueError as error:
+        raise EngineError(str(error)) from None
+    except OSError as error:
+        raise EngineError(f"language.model: {config.model}: {error.strerror}") from None
+    return f"{config.model} is the file that the config means"

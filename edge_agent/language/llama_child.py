@@ -22,6 +22,10 @@ from edge_agent.language.limits import limit_memory
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NOT_INSTALLED: Final = (
+    "language.engine: xllamacpp is not installed "
+    "(pip install --require-hashes -r requirements/language.txt)"
+)
 _PIECE: Final = 1 << 20
 _MAGIC: Final = b"GGUF"
 _QUIET: Final = -1  # of llama.cpp's log, which can contain prompts
@@ -88,8 +92,7 @@ def start(job: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     try:
         import xllamacpp  # noqa: PLC0415 (same)
     except ImportError:
-        hint = "pip install --require-hashes -r requirements/language.txt"
-        raise ValueError(f"language.engine: xllamacpp is not installed ({hint})") from None
+        raise ValueError(NOT_INSTALLED) from None
     try:
         server = xllamacpp.Server(parameters(job))
     except (RuntimeError, MemoryError) as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from opcua_support import make_pair
+from text_support import fake_server
 
 from edge_agent.clock import US_PER_S, SystemClock
 from edge_agent.config.schema import TimeOf
@@ -116,6 +118,30 @@ async def test_all_is_well_but_for_the_daemon(tmp_path: Path) -> None:
     told = bad(await look(tmp_path))
     assert len(told) == 1
     assert told[0].startswith("daemon: no daemon answers: no answer (start it")
+
+
+async def test_the_language_model_is_looked_at(tmp_path: Path) -> None:
+    """A file that is not the one of the config, a server without the model, one that is away."""
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    local = {"engine": "llama_cpp", "model": "m.gguf", "sha256": "0" * 64}
+    assert any(
+        "language.sha256 is not that of" in row for row in bad(await look(tmp_path, language=local))
+    )
+    local["sha256"] = hashlib.sha256(b"GGUF").hexdigest()
+    assert not any("language" in row for row in bad(await look(tmp_path, language=local)))
+    gone = bad(await look(tmp_path, language=local | {"model": "none.gguf"}))
+    assert any("language.model: there is no file" in row for row in gone)
+    server = {"engine": "openai", "url": "http://127.0.0.1:9", "name": "x"}
+    assert any(
+        "language: the language model's server does not" in row
+        for row in bad(await look(tmp_path, language=server))
+    )
+    async with fake_server() as fake:
+        server["url"] = fake.url
+        rows = bad(await look(tmp_path, language=server))
+        assert any("no model 'x'; it has: theirs" in row for row in rows)
+        found = bad(await look(tmp_path, language=server | {"name": "theirs"}))
+        assert not any("language" in row for row in found)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,14 @@ def test_interrupted_it_takes_its_daemon_along() -> None:
     assert "Traceback" not in err
 
 
+def test_without_its_language_model_it_says_how_to_get_one(tmp_path: Path) -> None:
+    """One line, before anything is started."""
+    done = run("--seconds", "60", "--with-language", "--folder", str(tmp_path))
+    assert done.returncode == 1
+    assert "./scripts/demo --with-language installs it" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_few_seconds_are_wrong_use() -> None:
     done = run("--seconds", "10")
     assert done.returncode == 2
