@@ -52,4 +52,5 @@ def _lines(answer: dict[str, Any], url: str) -> list[str]:
     lines = str(answer["answer"]).split("\n")
     base = url.rstrip("/") if url.startswith("http") else ""
     links = dict.fromkeys(f"{base}{one['url']}" for one in answer["passages"])
-    return [*lines, *([""] if links else []), *links]
+    words = [part for one in answer.get("wording", ()) for part in ("", one["label"], one["text"])]
+    return [*lines, *words, *([""] if links else []), *links]

@@ -260,6 +260,8 @@ class Parts:
         self.http.guard.access.on_wrong = lambda reason: wrong_keys.labels(reason).inc()
         deny = self.commands.deny_over_http
         self.http.guard.on_denied = lambda *denied: at_home(deny(*denied))
+        if oip is not None and text is not None and text.engine is not None:
+            oip.extensions = (*oip.extensions, "generate")
         if text is not None:
             self.http.guard.error_forms[text.errors_below] = text.error_body
         if oip is not None and config.inference.grpc_port:

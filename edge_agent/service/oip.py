@@ -127,12 +127,14 @@ def _post(
 class Oip:
     """The handlers; each takes the name of a model, and perhaps a version, from `parts`.
 
-    audit: records (actor, action, models) of what a client loads and unloads.
+    audit: records (actor, action, models) of what a client loads and unloads. extensions: those of
+    the protocol that the server has.
     """
 
     def __init__(self, models: ServedModels, metrics: Metrics) -> None:
         self.models = models
         self._metrics = metrics
+        self.extensions: Sequence[str] = EXTENSIONS
         self.audit: Callable[[str, str, Sequence[str]], Awaitable[None]] | None = None
 
     def routes(self) -> list[Route]:
@@ -143,7 +145,7 @@ class Oip:
 
     async def server(self, _: Request) -> dict[str, Any]:
         """Answer with the server's metadata."""
-        return {"name": NAME, "version": __version__, "extensions": list(EXTENSIONS)}
+        return {"name": NAME, "version": __version__, "extensions": list(self.extensions)}
 
     async def live(self, _: Request) -> dict[str, Any]:
         """Answer 200: who answers is alive."""

@@ -203,7 +203,8 @@ class OpenAi:
             raise TextRefusal(400, text, param="messages")
         found = await connected(self._ask(Question(question)), request.goes_on)
         self._count("answered")
-        text, usage = str(found["answer"]), answers.Usage()
+        words = (f"\n\n{one['label']}\n{one['text']}" for one in found.get("wording", ()))
+        text, usage = "".join((str(found["answer"]), *words)), answers.Usage()
         if not asked.streams:
             message = {"message": {"content": text}, "finish_reason": "stop"}
             return head.whole([answers.chat_choice(message, 0)], usage)

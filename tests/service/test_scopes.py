@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from edge_agent.clock import FakeClock
+from edge_agent.config.language import EngineKind, Language
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.daemon import Daemon, load_config
@@ -69,9 +70,11 @@ def real_routes() -> list[Route]:
     config = load_config(EXAMPLE, files=False, live=False)
     sections = {one.name: getattr(config, one.name) for one in fields(config)}
     can_be_off = {n: replace(s, enabled=True) for n, s in sections.items() if hasattr(s, "enabled")}
-    daemon = Daemon(replace(config, **can_be_off))
+    texts = Language(engine=EngineKind.ASSISTANT)
+    daemon = Daemon(replace(config, **can_be_off, language=texts))
     rows = [*daemon.parts.http.routes]
     assert len(rows) > 20
+    assert any(row.path == "/v1/chat/completions" for row in rows)
     rows += [Route("POST", f"/test/{scope}", through, scope) for scope in SCOPES]
     return [replace(row, handler=through, parse=None, query={}) for row in rows]
 
