@@ -70,7 +70,7 @@ async def run_demo(
     """Run the demo. True if it went as it should.
 
     seconds: duration, or until SIGINT if None; folder: for config, log, store and the learned
-    model, by default a temporary one. speaks: a small language model says a sentence, too.
+    model, by default a temporary one. speaks: a language model says a sentence, before the end.
     EdgeAgentError with the reason if it cannot run.
     """
     quiet_libraries()
@@ -94,7 +94,7 @@ class _Show:
     def __init__(self, seconds: float | None, terminal: Terminal, model: Path | None) -> None:
         self._seconds = seconds
         self._model = model  # the language model's file
-        self._said = model is None
+        self._spoken = asyncio.Event()
         self._terminal = terminal
         self._judge = Judge()
         self._plant = PumpPlant(len(PUMPS), _SEED)
@@ -107,8 +107,8 @@ class _Show:
         page = f"{_HTTP}:{http_port()}"
         config, log = folder / "edge-agent.yaml", folder / "edge-agent.log"
         copy_shipped(folder / "models")
-        text = config_text(url, nodes.url, int(page.rpartition(":")[2]))
-        config.write_text(text + (language_section(self._model) if self._model else ""))
+        port = int(page.rpartition(":")[2])
+        config.write_text(config_text(url, nodes.url, port) + language_section(self._model))
         token = _make_token(folder)
         print_line = self._terminal.print_line
         print_line("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
@@ -128,7 +128,7 @@ class _Show:
             )
         well, line = self._judge.verdict(self._terminal.elapsed_s)
         self._terminal.end(line)
-        return well and self._said
+        return well and self._spoken.is_set()
 
     # -- the plant ----------------------------------------------------------------------------
 
@@ -185,10 +185,10 @@ class _Show:
         await first_of(self._learn(page), self._speak(page), self._trouble())
 
     async def _speak(self, page: str) -> None:
-        """Let the language model say a sentence, if there is one."""
-        if not self._said:
+        """Let the language model say a sentence, if there is one; the demo waits for it."""
+        if self._model is not None:
             self._terminal.print_line("text", await sentence(page))
-        self._said = True
+        self._spoken.set()
         await asyncio.Event().wait()
 
     async def _trouble(self) -> None:
@@ -196,6 +196,7 @@ class _Show:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._fail(*each)) async for each in self._schedule()]
             await self._sleep_until(self._end_s())
+            await self._spoken.wait()
             for task in tasks:
                 task.cancel()
 

@@ -32,8 +32,10 @@ def find_model() -> Path:
     raise EdgeAgentError("the language model of the demo is not installed", hint=hint)
 
 
-def language_section(model: Path) -> str:
-    """YAML for the demo's config."""
+def language_section(model: Path | None) -> str:
+    """YAML for the demo's config; empty without a model."""
+    if model is None:
+        return ""
     return (
         "\n# The proof of the engine; the product says nothing with this model.\nlanguage:\n"
         f"  engine: llama_cpp\n  model: {model}\n  sha256: {SHA256}\n  name: {_NAME}\n"
