@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from string import Template
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.demo.plant import SENSORS
 from edge_agent.demo.servers import NAMESPACE
 from edge_agent.demo.shipped import BUNDLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ON_BUS: Final = ("P-101", "P-102", "P-103")
 ON_PLC: Final = ("P-104", "P-105")
@@ -113,3 +117,12 @@ def _signals(source: str) -> str:
         limits = f"[{sensor.low:g}, {sensor.high:g}]"
         rows.append(f'{name}: {{source: {source}, unit: "{sensor.unit}", valid: {limits}{stuck}}}')
     return "\n".join(" " * 6 + row for row in rows)
+
+
+def make_token(folder: Path) -> str:
+    """A new token for commands on the status page, in the file that the config names."""
+    token, file = secrets.token_hex(12), folder / TOKEN_FILE
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(token)
+    return token

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,8 +18,8 @@ from edge_agent.demo.config import (
     ON_PLC,
     PUMPS,
     STEP_S,
-    TOKEN_FILE,
     config_text,
+    make_token,
     topic_of,
 )
 from edge_agent.demo.judge import IN_TIME_S, Judge
@@ -109,7 +108,7 @@ class _Show:
         copy_shipped(folder / "models")
         port = int(page.rpartition(":")[2])
         config.write_text(config_text(url, nodes.url, port) + language_section(self._model))
-        token = _make_token(folder)
+        token = make_token(folder)
         print_line = self._terminal.print_line
         print_line("plant", f"{', '.join(ON_BUS)} on {url}; {', '.join(ON_PLC)} on {nodes.url}")
         print_line("daemon", f"edge-agent run -c {config}")
@@ -297,15 +296,6 @@ class _Show:
     async def _die_with(self, process: asyncio.subprocess.Process, log: Path) -> None:
         await process.wait()
         raise ended(process, log)
-
-
-def _make_token(folder: Path) -> str:
-    """A new token for commands on the status page, in the file that the config names."""
-    token, file = secrets.token_hex(12), folder / TOKEN_FILE
-    file.unlink(missing_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(token)
-    return token
 
 
 def _finder(data: dict[str, Any]) -> str:
