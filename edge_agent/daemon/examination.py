@@ -122,13 +122,16 @@ async def _language(examined: Examined) -> list[Finding]:
 
 
 async def _try_language(config: Language, examined: Examined) -> list[Finding]:
-    from edge_agent.language import engine  # noqa: PLC0415 (few gateways have one)
+    from edge_agent.language import engine, wording  # noqa: PLC0415 (few gateways have one)
 
     model = engine.TextEngine(config, examined.clock)
+    results = wording.results_beside(examined.config.store.path)
+    note = wording.Wording(model, results).status() if config.wording else ""
     try:
-        return [fine("language", await model.check())]
+        found = [fine("language", await model.check())]
     finally:
         await model.close()
+    return [*found, warning("language.wording", note)] if note else found
 
 
 async def _each_address(examined: Examined) -> list[Finding]:

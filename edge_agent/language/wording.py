@@ -82,7 +82,7 @@ async def reworded(engine: TextEngine, task: Task) -> Judged:
             {"role": "user", "content": task.text},
         ],
         "temperature": 0.0,
-        "max_tokens": min(engine.config.max_tokens, 64 + 2 * len(task.text)),
+        "max_tokens": min(engine.config.max_tokens, 32 + len(task.text)),
     }
     until_s = engine.until_s()
     async with engine.turn(until_s):
@@ -121,15 +121,20 @@ def exam_tasks() -> Iterator[tuple[Task, str]]:
 
 
 async def sit_exam(engine: TextEngine) -> AsyncIterator[Judged]:
-    """Each task as it is judged."""
-    for task, _ in exam_tasks():
-        yield await reworded(engine, task)
+    """Each task as it is judged; ends early when too many are wrong to pass."""
+    tasks, wrong = list(exam_tasks()), 0
+    for task, _ in tasks:
+        judged = await reworded(engine, task)
+        yield judged
+        wrong += bool(judged.faults)
+        if wrong > len(tasks) * (1 - _exam()[1]["pass"]):
+            return
 
 
 def result_of(judged: Sequence[Judged]) -> Result:
     """Whether the model may be used."""
     right = sum(not one.faults for one in judged)
-    passed = bool(judged) and right >= _exam()[1]["pass"] * len(judged)
+    passed = right >= _exam()[1]["pass"] * len(list(exam_tasks()))
     return Result(right, len(judged), passed, datetime.now(UTC).isoformat(timespec="seconds"))
 
 

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from daemon_support import LENGTH, Running, Site, unused_url
 from oip_support import asking
+from text_support import fake_server
 
+from edge_agent.cli import main
 from edge_agent.clock import APART
+from edge_agent.language import wording
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,3 +120,30 @@ async def test_without_the_key_there_is_no_route(tmp_path: Path) -> None:
             assert answer.status == 404
         assert daemon.daemon.parts.served is None
         await asyncio.sleep(0)
+
+
+async def test_words_of_a_language_model_stand_beside_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the exam alone; with a label, also in the command and in the assistant."""
+    monkeypatch.setattr(wording, "LONG", 1)
+    async with fake_server(speak=lambda body: str(body["messages"][1]["content"])) as fake:
+        section = {"engine": "openai", "url": fake.url, "name": "theirs", "wording": True}
+        site = Site(tmp_path, unused_url(), language=section)
+        body = {"question": "What is wrong with P-1?"}
+        async with Running(site.path) as daemon, aiohttp.ClientSession() as session:
+            async with session.post(f"{daemon.url}/api/ask", json=body) as reply:
+                before = await reply.json()
+            assert (before["wording"], fake.asked) == ([], [])
+            results = wording.results_beside(daemon.daemon.runtime.config.store.path)
+            passed = wording.Result(52, 52, passed=True)
+            results.keep(daemon.daemon.runtime.config.language, passed)
+            async with session.post(f"{daemon.url}/api/ask", json=body) as reply:
+                after = await reply.json()
+            [row] = after.pop("wording")
+            assert row["label"].startswith("In other words, by the language model theirs")
+            before.pop("wording")
+            assert after == before
+            words = ["ask", body["question"], "--url", daemon.url]
+            assert await asyncio.to_thread(main, words) == 0
+            assert row["label"] in capsys.readouterr().out

@@ -140,7 +140,12 @@ async def test_the_language_model_is_looked_at(tmp_path: Path) -> None:
         server["url"] = fake.url
         rows = bad(await look(tmp_path, language=server))
         assert any("no model 'x'; it has: theirs" in row for row in rows)
-        found = bad(await look(tmp_path, language=server | {"name": "theirs"}))
+        server["name"] = "theirs"
+        [row] = [
+            x for x in bad(await look(tmp_path, language=server | {"wording": True})) if "lang" in x
+        ]
+        assert "has not passed the exam: edge-agent language exam" in row
+        found = bad(await look(tmp_path, language=server))
         assert not any("language" in row for row in found)
 
 

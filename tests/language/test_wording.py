@@ -123,6 +123,7 @@ async def test_the_exam_tells_good_from_careless() -> None:
     assert (results[0].right, results[0].passed) == (52, True)
     assert not results[1].passed
     assert results[1].right < 47
+    assert results[1].of < 52, "it ends when it can no longer be passed"
 
 
 ANSWER: dict[str, Any] = {
