@@ -12,9 +12,9 @@ from edge_agent.service.questions import Questions
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
-    StatusProvider,
     status_routes,
 )
+from edge_agent.service.status_provider import StatusProvider
 
 __all__ = [
     "ASSET_COMMANDS",

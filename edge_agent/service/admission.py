@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -22,6 +22,16 @@ from edge_agent.clock import APART
 from edge_agent.errors import ModelError
 from edge_agent.models import Engine, signature_of
 from edge_agent.ops.service_loop import name_thread
+from edge_agent.service.served_jobs import (
+    DeadlineError,
+    GoneError,
+    Job,
+    OverloadedError,
+    RunCounts,
+    answer_jobs,
+    fail_jobs,
+    joined,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,67 +62,6 @@ class ServedEngine(Engine, Protocol):
 
     def drain_deaths(self) -> list[str]:
         """Why its process ended, for each time since the last call."""
-
-
-class OverloadedError(Exception):
-    """Too many requests wait already; try again in `retry_s`."""
-
-    def __init__(self, retry_s: int) -> None:
-        super().__init__("too many requests wait for this model")
-        self.retry_s = retry_s
-
-
-class DeadlineError(Exception):
-    """The request was not answered in time."""
-
-
-class GoneError(Exception):
-    """The model left memory, or its process is lost; the same request may work later."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A request that waits. Times are monotonic seconds; timings: of its run, for statistics."""
-
-    feeds: Mapping[str, NDArray[Any]]
-    rows: int
-    arrived_s: float
-    until_s: float
-    done: asyncio.Future[Tensors]
-    started_s: float = 0.0
-    ended_s: float = 0.0
-
-
-@dataclass(slots=True)
-class RunCounts:
-    """What a model has answered since it was loaded. Times are nanoseconds."""
-
-    requests: int = 0
-    rows: int = 0
-    runs: int = 0
-    failed: int = 0
-    queue_ns: int = 0
-    infer_ns: int = 0
-    failed_ns: int = 0
-    last_ms: int = 0
-    by_batch: dict[int, tuple[int, int]] = field(default_factory=dict)  # rows -> runs, ns
-
-    def add(self, jobs: Sequence[Job]) -> None:
-        """Count one run that answered these requests."""
-        ran_ns = round((jobs[0].ended_s - jobs[0].started_s) * 1e9)
-        rows = sum(job.rows for job in jobs)
-        runs, ns = self.by_batch.get(rows, (0, 0))
-        if rows in self.by_batch or len(self.by_batch) < _MAX_SIZES:
-            self.by_batch[rows] = runs + 1, ns + ran_ns
-        self.requests += len(jobs)
-        self.rows += rows
-        self.runs += 1
-        self.queue_ns += round(sum(job.started_s - job.arrived_s for job in jobs) * 1e9)
-        self.infer_ns += ran_ns * len(jobs)
-        self.last_ms = time.time_ns() // 1_000_000
-
-
-_MAX_SIZES: Final = 256  # of batches in the statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +143,7 @@ class ModelQueue:
             self._is_closed = True
             jobs, self._jobs = list(self._jobs), deque()
             self._waiting.notify()
-        _fail(jobs, GoneError("the model has left memory"))
+        fail_jobs(jobs, GoneError("the model has left memory"))
 
     def join(self) -> None:
         """Wait for the end of the thread; blocking."""
@@ -246,13 +195,13 @@ class ModelQueue:
 
     def _run(self, jobs: Sequence[Job]) -> None:
         """Answer these requests with one run; if it fails, each by itself: one may be the cause."""
-        feeds = jobs[0].feeds if len(jobs) == 1 else _joined(jobs)
+        feeds = jobs[0].feeds if len(jobs) == 1 else joined(jobs)
         begin_s = time.monotonic()
         try:
             self._restart_process()
             found = self._outputs(feeds, max(job.until_s for job in jobs) - begin_s)
         except GoneError as error:
-            _fail(jobs, error)
+            fail_jobs(jobs, error)
         except ModelError as error:
             self._failed(jobs, error, begin_s)
         else:
@@ -261,7 +210,7 @@ class ModelQueue:
             for job in jobs:
                 job.started_s, job.ended_s = begin_s, end_s
             self.counts.add(jobs)
-            _answer(jobs, found)
+            answer_jobs(jobs, found)
 
     def _failed(self, jobs: Sequence[Job], error: ModelError, begin_s: float) -> None:
         if len(jobs) > 1:
@@ -272,9 +221,9 @@ class ModelQueue:
         self.counts.failed += 1
         self.counts.failed_ns += round((now_s - begin_s) * 1e9)
         if now_s >= jobs[0].until_s:
-            _fail(jobs, DeadlineError(error.message))
+            fail_jobs(jobs, DeadlineError(error.message))
         else:
-            _fail(jobs, error if self._engine.is_running else GoneError(error.message))
+            fail_jobs(jobs, error if self._engine.is_running else GoneError(error.message))
 
     def _outputs(self, feeds: Mapping[str, NDArray[Any]], budget_s: float) -> Tensors:
         manifest = self.model.manifest
@@ -297,39 +246,3 @@ class ModelQueue:
                 raise GoneError(error.message) from error
         elif not engine.is_running:
             raise GoneError(f"its process is started again soon: {engine.reason}")
-
-
-def _joined(jobs: Sequence[Job]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([job.feeds[name] for job in jobs]) for name in jobs[0].feeds}
-
-
-def _answer(jobs: Sequence[Job], found: Tensors) -> None:
-    """Give each request its rows, with one call of the event loop."""
-    parts, start = [], 0
-    for job in jobs:
-        parts.append({name: array[start : start + job.rows] for name, array in found.items()})
-        start += job.rows
-
-    def answer() -> None:
-        for job, part in zip(jobs, parts, strict=True):
-            if not job.done.done():
-                job.done.set_result(part)
-
-    _on_loop(jobs, answer)
-
-
-def _fail(jobs: Sequence[Job], error: Exception) -> None:
-    def fail() -> None:
-        for job in jobs:
-            if not job.done.done():
-                job.done.set_exception(error)
-
-    if jobs:
-        _on_loop(jobs, fail)
-
-
-def _on_loop(jobs: Sequence[Job], call: Callable[[], object]) -> None:
-    try:
-        jobs[0].done.get_loop().call_soon_threadsafe(call)
-    except RuntimeError:  # the loop is closed: nobody waits any longer
-        return

@@ -7,16 +7,11 @@ a model is not ready, 504 after the deadline.
 
 from __future__ import annotations
 
-import asyncio
-import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from edge_agent import __version__
 from edge_agent.errors import ModelError, NotFoundError
-from edge_agent.models import signature_of
 from edge_agent.ops.routes import (
     ANY_TYPE,
     INFER,
@@ -24,20 +19,22 @@ from edge_agent.ops.routes import (
     MODELS,
     OPEN,
     READ,
-    UTF8_MARK,
     Refusal,
     Response,
     Route,
     as_json,
 )
 from edge_agent.service import oip_schemas as schemas
-from edge_agent.service.admission import DeadlineError, GoneError, OverloadedError
-from edge_agent.service.oip_tensors import (
-    DATATYPES,
-    RequestError,
-    read_request,
+from edge_agent.service.oip_answers import (
+    answer_head,
+    config_of,
+    metadata_of,
+    statistics_of,
     write_answer,
 )
+from edge_agent.service.oip_bodies import HEADER_BYTES, MAX_INFER_BODY, asked_of, json_object
+from edge_agent.service.oip_tensors import RequestError
+from edge_agent.service.served_jobs import DeadlineError, GoneError, OverloadedError
 from edge_agent.service.served_models import READY, BusyError
 
 if TYPE_CHECKING:
@@ -46,10 +43,10 @@ if TYPE_CHECKING:
     from edge_agent.models import Manifest, Signature, Tensors
     from edge_agent.ops.metrics import Metrics
     from edge_agent.ops.routes import Request
-    from edge_agent.service.admission import ModelQueue
     from edge_agent.service.oip_tensors import InferRequest
     from edge_agent.service.schemas import Schema
-    from edge_agent.service.served_models import Bundle, ServedModels
+    from edge_agent.service.served_bundles import Bundle
+    from edge_agent.service.served_models import ServedModels
 
 NAME: Final = "edge-agent"
 EXTENSIONS: Final = (
@@ -59,13 +56,7 @@ EXTENSIONS: Final = (
     "model_repository",
     "statistics",
 )
-MAX_INFER_BODY: Final = 16 << 20  # bytes, also after decompression
-_INLINE: Final = 262_144  # bytes of JSON that the event loop reads itself
-_HEADER_BYTES: Final = "Inference-Header-Content-Length"
-_AUTO: Final = 32 + zlib.MAX_WBITS  # zlib finds out whether it is gzip or deflate
-_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _BINARY: Final = "application/octet-stream"
-_PLATFORM: Final = "onnxruntime_onnx"
 
 
 def _routes_of(api: Oip) -> list[Route]:
@@ -202,13 +193,13 @@ class Oip:
 
     async def infer(self, request: Request) -> Response:
         """Answer with the outputs of a model."""
-        manifest, asked, found = await self.run(request.parts, partial(_asked, request))
+        manifest, asked, found = await self.run(request.parts, partial(asked_of, request))
         body, header_bytes = write_answer(
             answer_head(manifest, asked), found, asked.wanted, manifest.classes
         )
         if header_bytes is None:
             return Response(body)
-        return Response(body, _BINARY, headers={_HEADER_BYTES: str(header_bytes)})
+        return Response(body, _BINARY, headers={HEADER_BYTES: str(header_bytes)})
 
     async def run(
         self, parts: Mapping[str, str], read: Callable[[Signature], Awaitable[InferRequest]]
@@ -253,7 +244,7 @@ class Oip:
 
     async def index(self, request: Request) -> list[dict[str, Any]]:
         """Answer with all versions and their state."""
-        only_ready = _json_object(request.body).get("ready") is True
+        only_ready = json_object(request.body).get("ready") is True
         rows = [
             await self._index_row(name, version)
             for name in await self.models.names()
@@ -270,14 +261,14 @@ class Oip:
 
     async def load(self, request: Request) -> dict[str, Any]:
         """Load the active version of a model, or another one again."""
-        _json_object(request.body)
+        json_object(request.body)
         await self._refusing(self.models.load(request.parts["model"]))
         await self._record(request, "load")
         return {}
 
     async def unload(self, request: Request) -> dict[str, Any]:
         """Let a model leave memory; it is not loaded by a request until it is loaded again."""
-        _json_object(request.body)
+        json_object(request.body)
         await self.models.unload(request.parts["model"])
         await self._record(request, "unload")
         return {}
@@ -286,148 +277,3 @@ class Oip:
         """In the audit, with the name of the client's key."""
         if self.audit is not None:
             await self.audit(request.client.actor() or "socket", action, [request.parts["model"]])
-
-
-# -- descriptions ---------------------------------------------------------------------------------
-
-
-def metadata_of(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any]:
-    """The metadata of a model, from its manifest."""
-    signature = signature_of(manifest)
-    return {
-        "name": manifest.name,
-        "versions": list(versions),
-        "platform": _PLATFORM,
-        "inputs": [_tensor_row(name, *each) for name, each in signature.inputs.items()],
-        "outputs": [_tensor_row(name, *each) for name, each in signature.outputs.items()],
-        "parameters": {
-            "version": manifest.version,
-            "task": manifest.task,
-            "threshold": manifest.threshold,
-            "channels": [spec.name for spec in manifest.scalars],
-            "units": [spec.unit for spec in manifest.scalars],
-            "classes": list(manifest.classes),
-            "assets": list(manifest.units),
-            "step_s": manifest.window.step_s,
-        },
-    }
-
-
-def _tensor_row(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "datatype": DATATYPES[kind], "shape": [-1, *shape]}
-
-
-def config_of(manifest: Manifest) -> dict[str, Any]:
-    """The configuration that Triton would show for the model."""
-    signature = signature_of(manifest)
-    return {
-        "name": manifest.name,
-        "platform": _PLATFORM,
-        "backend": "onnxruntime",
-        "max_batch_size": 0,
-        "input": [_config_row(name, *each) for name, each in signature.inputs.items()],
-        "output": [_config_row(name, *each) for name, each in signature.outputs.items()],
-    }
-
-
-def _config_row(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": name, "data_type": f"TYPE_{DATATYPES[kind]}", "dims": [-1, *shape]}
-
-
-def statistics_of(queue: ModelQueue) -> dict[str, Any]:
-    """The statistics extension of the protocol, of a model in memory."""
-    counts, manifest = queue.counts, queue.model.manifest
-    nothing = {"count": 0, "ns": 0}
-    infer = {"count": counts.requests, "ns": counts.infer_ns}
-    queued = {"count": counts.requests, "ns": counts.queue_ns}
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "last_inference": counts.last_ms,
-        "inference_count": counts.rows,
-        "execution_count": counts.runs,
-        "inference_stats": {
-            "success": {"count": counts.requests, "ns": counts.queue_ns + counts.infer_ns},
-            "fail": {"count": counts.failed, "ns": counts.failed_ns},
-            "queue": queued,
-            "compute_input": nothing,
-            "compute_infer": infer,
-            "compute_output": nothing,
-            "cache_hit": nothing,
-            "cache_miss": nothing,
-        },
-        "batch_stats": [
-            {
-                "batch_size": rows,
-                "compute_input": nothing,
-                "compute_infer": {"count": runs, "ns": ns},
-                "compute_output": nothing,
-            }
-            for rows, (runs, ns) in sorted(counts.by_batch.items())
-        ],
-    }
-
-
-def answer_head(manifest: Manifest, asked: InferRequest) -> dict[str, Any]:
-    """What an answer begins with."""
-    head: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
-    if asked.id:
-        head["id"] = asked.id
-    if asked.parameters:
-        head["parameters"] = asked.parameters
-    return head
-
-
-# -- bodies ---------------------------------------------------------------------------------------
-
-
-async def _asked(request: Request, signature: Signature) -> InferRequest:
-    """Read a request; a long JSON in another thread."""
-    body, header_bytes = request.body.removeprefix(UTF8_MARK), _header_bytes(request)
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    is_small = len(body) <= _INLINE or header_bytes is not None
-    if encoding == "identity" and is_small:
-        return read_request(body, header_bytes, signature)
-    return await asyncio.to_thread(
-        lambda: read_request(_plain(body, encoding), header_bytes, signature)
-    )
-
-
-def _header_bytes(request: Request) -> int | None:
-    given = request.headers.get(_HEADER_BYTES)
-    if given is None:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_INFER_BODY))):
-        raise RequestError(f"{_HEADER_BYTES} must be a number of bytes")
-    return int(given)
-
-
-def _plain(body: bytes, encoding: str) -> bytes:
-    """The body without its compression, at most MAX_INFER_BODY."""
-    if encoding == "identity":
-        return body
-    if encoding not in _ENCODINGS:
-        raise RequestError(f"Content-Encoding must be one of: {', '.join(sorted(_ENCODINGS))}")
-    packed = zlib.decompressobj(_AUTO)
-    try:
-        plain = packed.decompress(body, MAX_INFER_BODY + 1)
-    except zlib.error:
-        raise RequestError(f"the body is not {encoding}") from None
-    if len(plain) > MAX_INFER_BODY:
-        raise Refusal(413, f"the body unpacks to more than {MAX_INFER_BODY >> 20} MiB")
-    if not packed.eof:
-        raise RequestError("the compressed body is cut")
-    return plain
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body that may be empty."""
-    if not body:
-        return {}
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as problem:
-        raise Refusal(400, f"the body is not JSON: {problem}") from None
-    if not isinstance(found, dict):
-        raise Refusal(400, "the body is not a JSON object")
-    return found

@@ -21,7 +21,8 @@ from edge_agent.messages import Detail, Fault
 from edge_agent.oip_messages import MESSAGES, SERVICE
 from edge_agent.ops.access import Caller, check_size, denial
 from edge_agent.ops.routes import INFER, MODELS, OPEN, READ, Client, Refusal, Request
-from edge_agent.service.oip_tensors import RequestError, bytes_of, read_parts, shown
+from edge_agent.service.oip_answers import bytes_of, shown
+from edge_agent.service.oip_tensors import RequestError, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,12 +17,9 @@ import numpy as np
 
 from edge_agent.alarms import detail_json, transition_json
 from edge_agent.clock import US_PER_MS
-from edge_agent.config import expand_range, safe_name
-from edge_agent.config.schema import Asset, Kind, ModelUse, Signal, SourceTraits, Template
-from edge_agent.config.settings import Http, Store
-from edge_agent.config.types import Name
-from edge_agent.errors import EdgeAgentError, ModelError, NotFoundError
-from edge_agent.models import ModelRepository, Task, VerifiedBundles, load_manifest
+from edge_agent.config.schema import Kind
+from edge_agent.errors import EdgeAgentError, ModelError
+from edge_agent.models import Task, VerifiedBundles
 from edge_agent.service.prediction_table import TableError, as_keys, table_error, write_recording
 from edge_agent.serving import fault_of, observation
 from edge_agent.sources.replay import Playback
@@ -31,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_agent.config.schema import Config
-    from edge_agent.models import Manifest
     from edge_agent.pipeline import Step
-    from edge_agent.plant import Plant, PlantAsset
+    from edge_agent.plant import Plant
     from edge_agent.service.predict_api import SentTable
     from edge_agent.serving import Deployment, Scored
     from edge_agent.sources.replay import Finding
@@ -46,7 +42,6 @@ _MOST_TRANSITIONS: Final = 5_000
 _FAULTS: Final[dict[str, str]] = {Task.ANOMALY: "anomaly", Task.REMAINING_LIFE: "end_of_life"}
 _DISORDER: Final = frozenset({"earlier_time", "out_of_order"})
 _HOUR_S: Final = 3600.0
-_SELF: Final = "recording"  # the asset and template of a model that is asked alone
 
 
 class Replay(Protocol):
@@ -81,56 +76,6 @@ class ReplayLoader(Protocol):
 
     async def __call__(self, config: Config, /, *, verified: VerifiedBundles, asset: str) -> Replay:
         """The models of `asset` alone; verified: bundles that need not be tried again."""
-
-
-# Whose recording it is ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A source of which nothing but its traits is known: no address, and no secret."""
-
-    traits: SourceTraits
-
-
-def config_of_asset(config: Config, asset: PlantAsset) -> Config:
-    """The config with this asset alone, and without anything that connects."""
-    found = (one for name, one in config.assets.items() if asset.id in expand_range(name))
-    line = Name(asset.line) if asset.has_own_line else Name("")
-    struct = next(found, Asset(Name(asset.template_name), line=line))
-    return replace(
-        config,
-        sources={name: _Source(one.traits) for name, one in config.sources.items()},
-        sinks={},
-        http=Http(),
-        store=Store(),
-        templates={Name(asset.template_name): asset.template},
-        assets={asset.id: struct},
-    )
-
-
-def config_of_model(config: Config, name: str) -> tuple[Config, str]:
-    """A config of one asset that this bundle scores, and the asset's id.
-
-    Raises NotFoundError, and ModelError if it was learned for assets.
-    """
-    if name != safe_name(name) or ModelRepository(config.models_dir).active(name) is None:
-        raise NotFoundError("there is no such model", where=repr(name), hint="GET /api/models")
-    manifest = load_manifest(config.models_dir / name)
-    if manifest.units:
-        hint = f"ask by asset: {', '.join(manifest.units[:5])}"
-        raise ModelError(f"model {name} was learned for assets of its own", hint=hint)
-    template = Template(_signals_of(manifest), (ModelUse(Name(name)),))
-    empty = replace(config, sources={}, sinks={}, http=Http(), store=Store())
-    assets = {_SELF: Asset(Name(_SELF))}
-    return replace(empty, templates={Name(_SELF): template}, assets=assets), _SELF
-
-
-def _signals_of(manifest: Manifest) -> dict[Name, Signal]:
-    return {
-        Name(one.name): Signal(unit=one.unit, kind=Kind(one.kind), rate_hz=one.rate_hz)
-        for one in manifest.inputs
-    }
 
 
 # The answer ---------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ import orjson
 from edge_agent.errors import NotFoundError
 from edge_agent.models import child_command, child_environment
 from edge_agent.service.predict_api import PREDICT_S
-from edge_agent.service.prediction import config_of_asset, config_of_model
 from edge_agent.service.prediction_child import LENGTH, Question
+from edge_agent.service.prediction_config import config_of_asset, config_of_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.language.manuals import ManualSearch
     from edge_agent.models import Manifest
     from edge_agent.service.ask_api import Question
-    from edge_agent.service.status_api import StatusProvider
+    from edge_agent.service.status_provider import StatusProvider
 
     Row = dict[str, Any]
 

@@ -14,14 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from edge_agent.config.settings import Isolated
-from edge_agent.errors import ModelError, NotFoundError, UsageError
+from edge_agent.errors import ModelError
 from edge_agent.models import (
     ModelRepository,
     ServiceIsolation,
     SessionRegistry,
-    stamp_of,
 )
-from edge_agent.service.admission import GoneError, ModelQueue, QueueLimits
+from edge_agent.service.admission import ModelQueue, QueueLimits
+from edge_agent.service.served_bundles import Bundle, find_bundle, versions_of
+from edge_agent.service.served_jobs import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
-    from edge_agent.models import Manifest, Stamp, VerifiedBundles
+    from edge_agent.models import Stamp, VerifiedBundles
     from edge_agent.ops.metrics import Metrics
     from edge_agent.service.admission import ServedEngine
 
@@ -43,18 +44,6 @@ _MAX_KNOWN: Final = 1000  # bundles whose manifests are kept
 READY: Final = "READY"
 UNAVAILABLE: Final = "UNAVAILABLE"
 LOADING: Final = "LOADING"
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A version of a bundle on disk; stamp: of its files; digest: of its manifest."""
-
-    name: str
-    version: str
-    folder: Path
-    stamp: Stamp
-    manifest: Manifest
-    digest: str
 
 
 class BusyError(Exception):
@@ -105,7 +94,7 @@ class ServedModels:
 
     async def versions(self, name: str) -> list[str]:
         """All versions of a bundle, the active one last; empty if there is no such bundle."""
-        return await self._on_disk(_versions, self._repository(), name)
+        return await self._on_disk(versions_of, self._repository(), name)
 
     async def bundle(self, name: str, version: str | None = None) -> Bundle:
         """A version on disk, by default the active one; NotFoundError if there is none.
@@ -115,7 +104,7 @@ class ServedModels:
         key, now_s = (name, version), self._clock.monotonic_s()
         looked_s, known = self._known.get(key, (0.0, None))
         if known is None or now_s - looked_s >= LOOK_S:
-            known = await self._on_disk(_bundle, self._repository(), name, version, known)
+            known = await self._on_disk(find_bundle, self._repository(), name, version, known)
             while len(self._known) >= _MAX_KNOWN:
                 self._known.pop(next(iter(self._known)))
             self._known[key] = now_s, known
@@ -301,39 +290,3 @@ class ServedModels:
     async def _on_disk(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk, partial(call, *args, **more))
-
-
-def _versions(repository: ModelRepository, name: str) -> list[str]:
-    try:
-        stored, active = repository.versions(name), repository.active(name)
-    except UsageError:
-        return []
-    return [one for one in stored if one != active] + ([] if active is None else [active])
-
-
-def _bundle(
-    repository: ModelRepository, name: str, version: str | None, known: Bundle | None
-) -> Bundle:
-    """The bundle on disk; `known` if its files have not changed."""
-    try:
-        folder = _folder(repository, name, version)
-    except UsageError as error:
-        raise NotFoundError(f"no model {name[:200]!r}") from error
-    stamp = stamp_of(folder)
-    if known is not None and (known.folder, known.stamp) == (folder, stamp):
-        return known
-    manifest, digest = repository.read(folder)
-    return Bundle(name, manifest.version, folder, stamp, manifest, digest)
-
-
-def _folder(repository: ModelRepository, name: str, version: str | None) -> Path:
-    """The folder of a version, by default the active one, else the one that arrived last."""
-    if version is not None:
-        return repository.folder(name, version)
-    place = repository.active_folder(name)
-    if place is not None:
-        return place
-    stored = repository.versions(name)
-    if not stored:
-        raise NotFoundError(f"no model {name[:200]!r}")
-    return repository.folder(name, stored[-1])

@@ -21,7 +21,7 @@ from support import until, value_of
 from edge_agent.errors import NotFoundError
 from edge_agent.ops import bodies
 from edge_agent.ops.routes import Client, Request
-from edge_agent.service import oip
+from edge_agent.service import oip, oip_bodies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -123,7 +123,7 @@ async def test_a_compressed_body_is_unpacked(here: Served, pack: Any) -> None:
 
 async def test_a_bomb_is_refused(here: Served) -> None:
     """16 KiB that unpack to 17 MiB; a cut and a wrong one are refused, too."""
-    bomb = gzip.compress(b" " * (oip.MAX_INFER_BODY + 1))
+    bomb = gzip.compress(b" " * (oip_bodies.MAX_INFER_BODY + 1))
     headers = {"Content-Encoding": "gzip"}
     assert (await post(here, INFER, bomb, **headers))[0] == 413
     small = gzip.compress(json.dumps(asking(windows(3.0))).encode())
@@ -165,7 +165,7 @@ async def test_a_long_body_is_for_inference_alone(here: Served) -> None:
     status, found, _ = await post(here, INFER, asking(x))
     assert status == 200
     assert found["outputs"][0]["shape"] == [20_000]
-    assert (await post(here, INFER, b" " * (oip.MAX_INFER_BODY + 1)))[0] == 413
+    assert (await post(here, INFER, b" " * (oip_bodies.MAX_INFER_BODY + 1)))[0] == 413
     assert (await post(here, "/v2/repository/index", b" " * 20_000))[0] == 413
 
 

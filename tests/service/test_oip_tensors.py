@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edge_agent.models import Signature
 from edge_agent.service import oip_tensors
-from edge_agent.service.oip_tensors import RequestError, WantedOutput, read_request, write_answer
+from edge_agent.service.oip_answers import write_answer
+from edge_agent.service.oip_tensors import RequestError, WantedOutput, read_request
 
 SIGNATURE = Signature(
     {"x": ("float32", (4, 2)), "unit": ("int64", ())},

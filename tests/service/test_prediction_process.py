@@ -22,8 +22,9 @@ from edge_agent.daemon import Replay
 from edge_agent.models import VerifiedBundles
 from edge_agent.plant import Plant
 from edge_agent.service import Predictions, SentTable, prediction_child, prediction_process
-from edge_agent.service.prediction import config_of_model, predict
+from edge_agent.service.prediction import predict
 from edge_agent.service.prediction_child import Question
+from edge_agent.service.prediction_config import config_of_model
 from edge_agent.testing import mean_bundle
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edge_agent.clock import APART
 from edge_agent.errors import ModelError, NotFoundError
 from edge_agent.models import ModelRepository
 from edge_agent.models.runtime.isolated_engine import IsolatedEngine
-from edge_agent.service.admission import DeadlineError, GoneError, OverloadedError
+from edge_agent.service.served_jobs import DeadlineError, GoneError, OverloadedError
 from edge_agent.service.served_models import BusyError
 
 if TYPE_CHECKING:
