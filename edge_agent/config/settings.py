@@ -34,7 +34,8 @@ class Store:
 class Isolated(StrEnum):
     """Which models run in processes of their own."""
 
-    YOUNG = "young"  # until they are proven
+    FOREIGN = "foreign"  # all but the baselines that were learned here
+    YOUNG = "young"  # those until they are proven: saves their processes' memory
     ALWAYS = "always"
     NEVER = "never"
 
@@ -49,7 +50,7 @@ class Runtime:
     # Of a run of max_batch windows: a version that exceeds it too often is rolled back.
     latency_budget: Annotated[Duration, Between(1e-4, 60)] = Duration(0.5)
     # Which models run in processes of their own: see docs/models.md.
-    isolation: Isolated = Isolated.YOUNG
+    isolation: Isolated = Isolated.FOREIGN
     model_memory: Annotated[Size, Between(16 << 20, 1 << 40)] = Size(256 << 20)  # of such a process
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from isolated_models import Host, rows
+from isolated_models import Host, rows, runtime
 from support import value_of
 from tiny_versions import NAME, eats_over, hangs_over, mean
 
-from edge_agent.config.settings import Isolated
+from edge_agent.config.settings import Isolated, Runtime
 from edge_agent.errors import ModelError
 from edge_agent.models import BusyError, LateError, ModelRepository, StoppedError
 from edge_agent.models.bundle.ort import CPU
@@ -180,7 +180,7 @@ def test_processes_end_with_their_models(host: Host) -> None:
     number, launcher = process._number, host.isolation._launcher._child
     assert launcher is not None
     del model, process
-    host.isolation.tend([], ModelRepository(host.folder))
+    host.isolation.tend([], ModelRepository(host.folder), runtime())
     assert not Path(f"/proc/{number}").exists()
     assert launcher.poll() is not None
 
@@ -239,6 +239,18 @@ def test_a_proven_model_moves_into_this_process(host: Host) -> None:
     fresh = Host(host.folder)
     assert not fresh.registry.load(NAME).is_isolated
     fresh.isolation.close()
+
+
+def test_by_default_no_foreign_model_moves_into_this_process(tmp_path: Path) -> None:
+    """Whatever it has proven, now or before: there it could stop all alarms."""
+    proven(tmp_path)
+    host = Host(tmp_path, isolation=Runtime().isolation)
+    model = host.registry.load(NAME)
+    assert model.is_isolated
+    model.infer(rows(*[1.0] * 1000))
+    host.now_s = 3600.0
+    assert host.registry.tend() == []
+    host.isolation.close()
 
 
 def test_a_model_whose_time_depends_on_its_values_is_never_proven(host: Host) -> None:

@@ -1,7 +1,8 @@
 """Which models run in processes of their own, and when one may run in the daemon's.
 
-A run in the daemon costs less, but there a graph can stop everything. So a graph is isolated until
-it has scored many real windows, and for ever if its time or memory depends on its input values.
+In the daemon a graph can stop everything, so a foreign one never runs there, unless the config
+wants to save the memory of its process: then a graph is isolated until it has scored many real
+windows, and for ever if its time or memory depends on its input values.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ class Isolation:
         self._rows: dict[str, int] = {}
         self._since_s: dict[str, float] = {}
 
-    def prepare(self, name: str, digest: str) -> None:
+    def prepare(self, runtime: Runtime, name: str, digest: str) -> None:
         """A bundle is about to be verified: get ready if it may need a process of its own."""
-        if digest not in self.proven and not name.startswith(f"{LEARNED}-"):
+        is_proven = runtime.isolation is Isolated.YOUNG and digest in self.proven
+        if not is_proven and not name.startswith(f"{LEARNED}-"):
             with suppress(OSError):  # `open` reports it
                 self._launcher.prepare()
 
@@ -84,7 +86,8 @@ class Isolation:
         if runtime.isolation is Isolated.ALWAYS:
             return True
         is_ours = name.startswith(f"{LEARNED}-") and digest not in self._suspects
-        return not (trial.steady and (is_ours or digest in self.proven))
+        is_proven = runtime.isolation is Isolated.YOUNG and digest in self.proven
+        return not (trial.steady and (is_ours or is_proven))
 
     def open(self, request: LoadRequest, runtime: Runtime, digest: str) -> IsolatedEngine:
         """An engine in a process of its own; ModelError if it does not start."""
@@ -95,11 +98,12 @@ class Isolation:
         return engine
 
     def tend(
-        self, models: Iterable[Model], repository: ModelRepository
+        self, models: Iterable[Model], repository: ModelRepository, runtime: Runtime
     ) -> list[tuple[Model, Engine]]:
         """Look after the processes: note those that died, start them again; blocking.
 
-        Returns the models that are proven now, each with an engine to continue in this process.
+        Returns the models that are proven now, each with an engine to continue in this process, if
+        `runtime.isolation` is YOUNG.
         """
         found: list[tuple[Model, Engine]] = []
         for model in models:
@@ -109,7 +113,7 @@ class Isolation:
             self._note_deaths(model, engine, repository)
             if engine.needs_restart and not _is_stopped(model, repository):
                 _restart(engine)
-            if self._is_proven(model, engine):
+            if runtime.isolation is Isolated.YOUNG and self._is_proven(model, engine):
                 found.append((model, GraphEngine.load(engine.request)))
                 self._note_proven(model, repository)
         self._launcher.reap()

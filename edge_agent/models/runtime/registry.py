@@ -143,7 +143,7 @@ class SessionRegistry:
         """
         if self._isolation is None:
             return []
-        return self._isolation.tend(list(self._sessions.values()), self._repository)
+        return self._isolation.tend(list(self._sessions.values()), self._repository, self._runtime)
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class SessionRegistry:
         self._refuse_stopped(manifest, digest)
         signer = self._signer(folder, name, raw)
         if self._isolation is not None and self._can_isolate(manifest):
-            self._isolation.prepare(name, digest)
+            self._isolation.prepare(self._runtime, name, digest)
         trial = self._verified.trial(digest, manifest)
         if trial is not None:
             problems = file_problems(folder, manifest)
