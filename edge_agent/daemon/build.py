@@ -32,6 +32,7 @@ from edge_agent.daemon.service_faults import (
     NodeFaults,
     discovery_faults,
 )
+from edge_agent.daemon.source_positions import SourcePositions
 from edge_agent.daemon.status import Lifecycle, Status
 from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
@@ -125,6 +126,7 @@ class Parts:
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
         self.followed = FollowedBaselines(self.runtime, turning, self.values, self.clock)
+        self.positions = SourcePositions(self.runtime, turning, self.values, self.clock)
         others = {"healthy": self.followed.answer, "feedback": self.feedback.answer}
         self.commands = Commands(self.runtime, publisher, others, self.metrics, self.clock)
 
@@ -203,6 +205,7 @@ class Parts:
             self.rul_store.save,
             self.baseline_reset.withdraw_outdated,
             self.followed.save,
+            self.positions.save,
             self.model_audit.save,
             self.verified.save,
             self.feedback.save,

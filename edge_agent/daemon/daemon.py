@@ -113,6 +113,7 @@ class Daemon:
         await parts.rul_store.restore()
         await parts.followed.restore()
         await parts.feedback.restore()
+        await parts.positions.restore()
         parts.service_loop.start()
         await parts.service_loop.run(parts.http.start())
         for source in self.runtime.sources.values():
@@ -182,6 +183,7 @@ class Daemon:
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))
             await guard("stop", parts.followed.save(at_once=True))
+            await guard("stop", parts.positions.save(at_once=True))
             await guard("stop", parts.model_audit.save())
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.save(at_once=True))

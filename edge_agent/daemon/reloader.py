@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.alarms import load_texts
 from edge_agent.config.schema import AlarmRule, LearnedAlarm
 from edge_agent.daemon.runtime import labels_of
+from edge_agent.daemon.source_positions import hand_over
 from edge_agent.daemon.tables import load_config
 from edge_agent.delivery import Memory
 from edge_agent.errors import ConfigError, EdgeAgentError
@@ -123,6 +124,7 @@ class RuntimeReplacer:
             known = Memory.of(old.plant).without(gone)
             new = self.build(config, models, old.alarms.all(), known)
             new.pipeline.adopt_state(old.pipeline)
+            hand_over(old.sources, new.sources)
             self.replace_runtime(new)
             await new.attach_to(self.publisher, known)
         finally:  # these are still the old ones if the new ones failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.sources import mqtt, opcua, replay
+from edge_agent.sources.base import ConnectedSource
 from edge_agent.sources.mqtt import MqttSource, MqttSourceConfig
 from edge_agent.sources.opcua import OpcUaSource, OpcUaSourceConfig
 from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from edge_agent.findings import Finding
     from edge_agent.messages import Source
 
-__all__ = ["SOURCES", "Recording", "ReplayConfig", "SourceType"]
+__all__ = ["SOURCES", "ConnectedSource", "Recording", "ReplayConfig", "SourceType"]
 
 
 class SourceType(NamedTuple):

@@ -9,6 +9,8 @@ from edge_agent.sources.source_clock import SourceClock
 from edge_agent.transport import LinkReporter, Reconnector, Waits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Gateway, TimeOf
     from edge_agent.ops.metrics import Metrics
@@ -70,6 +72,16 @@ class ConnectedSource(ABC, Generic[C]):
         source_clock = SourceClock(*parts, self._reporter.refresh)
         self._reporter.view = source_clock.shown
         return source_clock
+
+    def received_until(self) -> dict[str, int]:
+        """The stamp (us) of the newest value of each signal, by `ASSET.SIGNAL`, as sent.
+
+        Empty if the other side stores nothing, or delivers by itself what was missed.
+        """
+        return {}
+
+    def resume_after(self, received_until: Mapping[str, int]) -> None:
+        """What came after this was missed: the service did not run. Call it before the start."""
 
     async def start(self) -> None:
         """Start to connect; returns at once, even if the other side does not answer."""

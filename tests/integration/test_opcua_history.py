@@ -364,31 +364,42 @@ class Machine:
         await asyncio.wait([self._task])
 
 
-async def test_a_fault_within_an_outage_raises_a_limit_and_a_model_alarm_late(
-    tmp_path: Path, broker: Mosquitto
-) -> None:
-    """It comes and goes while the network is cut; the server has stored it."""
+@pytest.fixture
+async def pump() -> AsyncIterator[StoringServer]:
+    """A server with the signals of P-1, which it stores."""
     names = ("flow", "temp", "pressure")
     server = StoringServer(HistoryDict, names, names=names, asset="P-1")
     await server.start()
-    async with CutProxy(server.url) as proxy:
-        source = {
-            "type": "opcua",
-            "url": proxy.url,
-            "subscribe": None,
-            "node": "nsu=urn:plant;s={asset}.{signal}",
-            "publishing_interval": "100ms",
-        }
-        limits = {"temp": {"valid": [0, 200], "limits": {"high": 90}}}
-        site = Site(
-            tmp_path,
-            broker.url,
-            sources={"plant": source},
-            templates={"pump": {"signals": limits}},
-            assets={"P-{1..2}": None, "P-1": {"template": "pump"}},
-        )
+    yield server
+    await server.stop()
+
+
+def site_of(folder: Path, url: str, broker: Mosquitto) -> Site:
+    source = {
+        "type": "opcua",
+        "url": url,
+        "subscribe": None,
+        "node": "nsu=urn:plant;s={asset}.{signal}",
+        "publishing_interval": "100ms",
+    }
+    limits = {"temp": {"valid": [0, 200], "limits": {"high": 90}}}
+    return Site(
+        folder,
+        broker.url,
+        sources={"plant": source},
+        templates={"pump": {"signals": limits}},
+        assets={"P-{1..2}": None, "P-1": {"template": "pump"}},
+    )
+
+
+async def test_a_fault_within_an_outage_raises_a_limit_and_a_model_alarm_late(
+    tmp_path: Path, broker: Mosquitto, pump: StoringServer
+) -> None:
+    """It comes and goes while the network is cut; the server has stored it."""
+    async with CutProxy(pump.url) as proxy:
+        site = site_of(tmp_path, proxy.url, broker)
         bus = await Subscriber(broker.port, "edge/#").ready()
-        machine = Machine(server)
+        machine = Machine(pump)
         async with site.daemon() as running:
             await until(lambda: running.windows() > 10, "scored", WAIT_S)
             await proxy.cut()
@@ -403,8 +414,33 @@ async def test_a_fault_within_an_outage_raises_a_limit_and_a_model_alarm_late(
             await asyncio.sleep(1.0)
         await machine.stop()
         await asyncio.to_thread(bus.stop)
-    await server.stop()
-    found = raised(bus)
+    assert_told_late(raised(bus), begin_ms, end_ms)
+
+
+async def test_a_fault_while_the_service_is_stopped_is_told_late(
+    tmp_path: Path, broker: Mosquitto, pump: StoringServer
+) -> None:
+    """The server has stored it; the next start reads what came after the last stored times."""
+    site = site_of(tmp_path, pump.url, broker)
+    bus = await Subscriber(broker.port, "edge/#").ready()
+    machine = Machine(pump)
+    async with site.daemon() as running:
+        await until(lambda: running.windows() > 10, "scored", WAIT_S)
+    await asyncio.sleep(1.0)
+    begin_ms = now_ms()
+    await machine.fault(2.0)
+    end_ms = now_ms()
+    await asyncio.sleep(1.0)
+    async with site.daemon():
+        await until(lambda: len(raised(bus)) == 2, "told late", WAIT_S)
+        await asyncio.sleep(1.0)
+    await machine.stop()
+    await asyncio.to_thread(bus.stop)
+    assert_told_late(raised(bus), begin_ms, end_ms)
+
+
+def assert_told_late(found: dict[str, dict[str, Any]], begin_ms: int, end_ms: int) -> None:
+    """Limit and model, with the times of the fault, and the model's window as replayed."""
     assert set(found) == {"P-1.watch", "P-1.temp.high"}
     assert found["P-1.watch"]["window"]["replayed"] is True
     assert found["P-1.watch"]["window"]["quality"] == "good"

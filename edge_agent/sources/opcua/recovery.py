@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.clock import US_PER_S
 from edge_agent.sources.opcua import wire
 from edge_agent.sources.opcua.explain import status_name
 from edge_agent.sources.opcua.feed import row_of
@@ -40,6 +41,7 @@ MAX_HELD: Final = 200_000  # live values
 _FIRST_VALUES_S: Final = 2.0  # beyond one publishing interval
 _LONGEST_INTERVAL_S: Final = 60.0
 _CHUNK: Final = 10_000
+_LONGEST_US: Final = 24 * 3600 * US_PER_S  # before the present value: the service may have stood
 _PAUSE_S: Final = 0.05
 _RESERVE_S: Final = 0.5
 _MAX_UNANSWERED: Final = 2  # a lost connection may have other causes
@@ -139,7 +141,8 @@ class Recovery:
         self, connection: Connection, handles: list[int], nodes: list[ua.NodeId]
     ) -> list[Span]:
         self._may_come_again[:] = False
-        after_us, first_us = self._feed.stamp_us, self._first_us
+        first_us = self._first_us
+        after_us = np.maximum(self._feed.stamp_us[: len(first_us)], first_us - _LONGEST_US)
         may = await readable(connection, nodes)
         spans = [
             Span(handle, node, int(after_us[handle]), int(first_us[handle]))

@@ -17,12 +17,12 @@ from edge_agent.sources.zone import Zone
 from edge_agent.transport import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.findings import Finding
-    from edge_agent.plant import PlantAsset
+    from edge_agent.plant import PlantAsset, PlantSignal
     from edge_agent.sources.opcua.config import OpcUaSourceConfig
     from edge_agent.sources.opcua.found import Browsed
     from edge_agent.sources.opcua.node_report import NodeReport
@@ -48,6 +48,7 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
         times = EventTimes(source_clock, Zone(config.timezone), config.time, self._clock)
         self._feed = Feed(self.name, self._intake, self._metrics, self._clock, times)
         self._discovered = asyncio.Event()
+        self._received_until: Mapping[str, int] = {}
         self._plant.on_asset(self._on_asset)
 
     async def _serve(self) -> None:
@@ -75,9 +76,23 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
             log.debug("unexpected", extra={"source": self.name}, exc_info=True)
             raise ConnectError(f"{type(error).__name__}: {error}") from error
 
+    def received_until(self) -> dict[str, int]:
+        """The stamps of the newest values, if the history after them can be read."""
+        if not self._config.reads_history:
+            return {}
+        stamps = zip(self._feed.signals, self._feed.stamp_us.tolist(), strict=True)
+        return {_key(signal): stamp_us for signal, stamp_us in stamps if stamp_us > 0}
+
+    def resume_after(self, received_until: Mapping[str, int]) -> None:
+        """Read the history after these stamps, as after an outage of the link."""
+        self._received_until = received_until if self._config.reads_history else {}
+
     def _add_signals(self) -> None:
         """Add new signals; the plant only appends signals, so the new ones are the last."""
-        self._feed.add(self._plant.of_source(self.name)[len(self._feed.signals) :])
+        known = len(self._feed.signals)
+        self._feed.add(self._plant.of_source(self.name)[known:])
+        for handle, signal in enumerate(self._feed.signals[known:], known):
+            self._feed.stamp_us[handle] = self._received_until.get(_key(signal), 0)
 
     def _on_asset(self, asset: PlantAsset) -> None:
         if any(signal.source == self.name for signal in asset.signals.values()):
@@ -87,6 +102,10 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
         self.link.has_kept = self._feed.history.has_kept
         state = LinkState.UP if nodes.is_complete else LinkState.DEGRADED
         self._reconnector.set_connected(state, detail)
+
+
+def _key(signal: PlantSignal) -> str:
+    return f"{signal.asset.id}.{signal.name}"
 
 
 async def probe(config: OpcUaSourceConfig) -> None:
