@@ -68,7 +68,7 @@ class Runtime:
         memory: of the plant before this one.
         """
         publisher.set_catalogue(self.catalogue)
-        await publisher.withdraw(self.alarms.retire(), memory)
+        await publisher.withdraw(self.alarms.retire(), memory.beside(self.plant))
         await publisher.save_memory(self.plant)
 
 

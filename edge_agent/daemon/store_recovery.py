@@ -63,6 +63,7 @@ class StoreRecovery:
             for part in self._parts:
                 await part.restore()
         await self._publisher.withdraw(gone, memory)
+        self._publisher.saved_assets = -1  # what was saved is in memory: the file keeps its own
         await self._publisher.save_memory(runtime.plant)
         log.info("state of the last run restored", extra={"alarms": len(alarms)})
 

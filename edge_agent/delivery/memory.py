@@ -39,6 +39,10 @@ class Memory:
         kept = tuple(one for one in self.discovered if one[0] not in assets)
         return Memory(kept, self.paths)
 
+    def beside(self, plant: Plant) -> Memory:
+        """Return it with the paths of assets that it does not know."""
+        return Memory(self.discovered, Memory.of(plant).paths | self.paths)
+
     def dump(self) -> bytes:
         """Encode as JSON."""
         return orjson.dumps({"discovered": self.discovered, "paths": self.paths})

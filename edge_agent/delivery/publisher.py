@@ -37,6 +37,7 @@ log = logging.getLogger("edge_agent.delivery")
 
 _MAX_UNSAVED: Final = 10_000  # transitions kept in memory while the disk fails
 _MEMORY: Final = "memory"
+_SHOWN: Final = 5
 _LIFE: Final = "life"  # key in the store: if the daemon was stopped or killed
 _RUNNING: Final = b"begun"
 _STOPPED: Final = b"ended"
@@ -339,14 +340,21 @@ class Publisher:
         self.saved_assets = assets
 
     async def withdraw(self, alarms: Iterable[Alarm], memory: Memory) -> None:
-        """Clear alarms whose asset is no longer in the config."""
-        self._messages.places = memory.paths
+        """Clear alarms whose asset is no longer in the config.
+
+        memory: of their assets, or some of them; what an earlier one said of others stays known.
+        """
+        self._messages.places |= memory.paths
         now_us = self._clock.now_us()
         standing = [alarm for alarm in alarms if alarm.state is not AlarmState.NORMAL]
         gone = [Transition(TransitionKind.CLEAR, now_us, _as_normal(a)) for a in standing]
         await self.send(gone, now_us)
         if gone:
             log.info("alarms withdrawn", extra={"alarms": len(gone)})
+        lost = sorted({one.asset for one in standing} - self._messages.places.keys())
+        if lost:
+            extra = {"assets": ", ".join(lost[:_SHOWN]), "count": len(lost)}
+            log.warning("withdrawn without a message: no place on the bus is known", extra=extra)
 
     # -- our own state ------------------------------------------------------------------------
 

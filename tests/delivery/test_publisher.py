@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -170,3 +171,34 @@ async def test_an_asset_that_is_discovered_during_a_save_is_saved_next(
         await publisher.save_memory(plant)
         await publisher.save_memory(plant)
     assert saved == [b"assets 1", b"assets 2"]
+
+
+async def test_after_a_degraded_start_the_file_learns_the_assets_of_the_meantime(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next start would withdraw their alarms, and not know where to say so."""
+    async with Site(tmp_path, broker.url).daemon() as running:
+        publisher, plant = running.daemon.parts.publisher, running.daemon.runtime.plant
+        await until(lambda: publisher.saved_assets == len(plant.assets), "saved in memory")
+        saved: list[bytes] = []
+        monkeypatch.setattr(Store, "save_value", lambda _store, _key, value: saved.append(value))
+        await publisher.on_recovered([])
+    assert Memory.of(plant).dump() in saved
+
+
+async def test_the_places_of_all_machines_that_left_stay_known(
+    tmp_path: Path, broker: Mosquitto, bus: Subscriber
+) -> None:
+    """Alarms may be withdrawn in several rounds, each with a memory of its own."""
+    async with Site(tmp_path, broker.url).daemon() as running:
+        await until(running.up, "up")
+        bring(running, 200.0)
+        await until(lambda: running.states().get(ALARM) == "unack", "raised")
+        publisher, runtime = running.daemon.parts.publisher, running.daemon.runtime
+        alarm = runtime.alarms.get(ALARM)
+        assert alarm is not None
+        gone = replace(alarm, alarm_id="P-9.temp.quality", asset="P-9")
+        await publisher.withdraw([], Memory((), {"P-9": "acme/berlin/press/line1/P-9"}))
+        await publisher.withdraw([], Memory.of(runtime.plant))
+        await publisher.withdraw([gone], Memory())
+        await until(lambda: any("P-9" in str(body) for body in bus.bodies("/event")), "told")
