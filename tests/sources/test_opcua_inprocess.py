@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from asyncua import ua
+from asyncua.common.utils import ServiceError
 from asyncua.server.server import Server
+from asyncua.ua.status_codes import StatusCodes
 from opcua_support import Rig
 from support import value_of
 
@@ -45,7 +47,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class Plc:
     """A server with variables a000.s0 .. a000.s3 in the namespace urn:plant."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str) -> None:
+        self.others = others  # namespaces before it
         self.url = f"opc.tcp://127.0.0.1:{find_free_port()}"
         self.server = Server()
         self.nodes: dict[str, Node] = {}
@@ -55,8 +58,9 @@ class Plc:
         await self.server.init()
         self.server.set_endpoint(self.url)
         self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        index = await self.server.register_namespace("urn:plant")
-        self.index = index
+        for other in self.others:
+            await self.server.register_namespace(other)
+        self.index = await self.server.register_namespace("urn:plant")
         for q in range(4):
             await self.add(f"a000.s{q}", 0.0)
 
@@ -231,6 +235,58 @@ async def test_a_server_that_comes_late_is_found_and_its_loss_ends_what_was_held
         assert status == BAD_NO_COMMUNICATION
         assert time_us > rig.of("s0")[-2][0]
         assert value_of(rig.metrics.source_reconnects.labels("plc")) == 1
+
+
+async def test_a_subscription_that_the_server_forgets_is_made_again(plc: Plc) -> None:
+    """It says nothing: it just never publishes again."""
+    service = plc.server.iserver.subscription_service
+    async with Rig(plc.url, signals("s0"), stall_after=1) as rig:
+        await rig.until_state(LinkState.UP)
+        await service.delete_subscriptions(list(service.subscriptions))
+        await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+        await rig.until_state(LinkState.UP, timeout_s=20)
+        await plc.write("s0", 7.5)
+        await rig.until(lambda: rig.of("s0")[-1][1] == 7.5)
+        assert len(service.subscriptions) == 1
+
+
+async def test_a_server_without_a_session_left_is_named_and_tried_again(
+    plc: Plc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ServiceError(StatusCodes.BadTooManySessions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plc.server.iserver, "create_session", refuse)
+        rig = Rig(plc.url, signals("s0"))
+        await rig.source.start()
+        await rig.until_state(LinkState.DOWN)
+        assert "BadTooManySessions" in rig.source.link.detail
+        assert rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION
+    try:
+        await rig.until_state(LinkState.UP, timeout_s=15)
+    finally:
+        await rig.source.stop()
+
+
+async def test_a_namespace_with_another_index_after_a_restart_is_found() -> None:
+    """Part 5, 6.3.13: a server may number its namespaces anew at each start."""
+    plc = Plc()
+    await plc.prepare()
+    await plc.server.start()
+    async with Rig(plc.url, signals("s0")) as rig:
+        await rig.until_state(LinkState.UP)
+        again = Plc("urn:other")
+        again.url = plc.url
+        await plc.server.stop()
+        await again.prepare()
+        assert again.index == plc.index + 1
+        await again.server.start()
+        try:
+            await again.write("s0", 4.25)
+            await rig.until(lambda: rig.of("s0")[-1][1] == 4.25, timeout_s=20)
+        finally:
+            await again.server.stop()
 
 
 async def test_what_the_plant_discovers_is_watched_too(plc: Plc) -> None:

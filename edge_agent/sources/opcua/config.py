@@ -80,7 +80,7 @@ class OpcUaSourceConfig:
     stall_after: Annotated[Duration, Between(1, 600)] | None = None  # default: three keepalives
     session_timeout: Annotated[Duration, Between(10, 3600)] = Duration(60)
     node_retry: Annotated[Duration, Between(1, 86_400)] = Duration(300)  # of refused nodes
-    history: bool = True  # after an outage: read what the server has stored meanwhile
+    history: bool = True  # read what the server has stored during an outage or a stop of ours
     time: TimeOf = TimeOf.AUTO  # which clock is used: source, server, arrival, auto
     timezone: str = "UTC"  # of a server that reports its local time
 

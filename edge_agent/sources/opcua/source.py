@@ -38,8 +38,9 @@ class OpcUaSource(ConnectedSource["OpcUaSourceConfig"]):
     values when the next connection subscribes.
     """
 
-    # Settings are not corrected within seconds, and a server counts attempts.
-    waits = Waits(longest_s=30.0, refused_s=60.0)
+    # A server that is back is found within 15 s. Settings are not corrected within seconds, and a
+    # server counts attempts.
+    waits = Waits(longest_s=12.0, refused_s=60.0)
 
     def _prepare(self) -> None:
         config = self._config
