@@ -16,7 +16,7 @@ import pytest
 from isolated_models import Host
 from support import value_of
 from tiny_versions import NAME, eats_over, hangs_over, mean
-from version_models import Watched, config
+from version_models import Watched, config, fails_over
 
 from edge_agent.config.settings import Isolated, Tuning
 from edge_agent.config.types import Duration
@@ -167,6 +167,40 @@ def test_nobody_waits_for_a_shadow(host: Host) -> None:
     assert seconds_of(lambda: plant.rows(5, 2.0)) < SOON_S
     turns_until(plant, lambda: not plant.pipeline.deployments.has_shadows())
     assert plant.missing() == []
+
+
+def test_a_shadow_that_dies_is_rejected(host: Host) -> None:
+    shadow = host.load(mean, version="2")
+    plant = plant_of(mean())
+    plant.pipeline.deployments.set_shadow(NAME, shadow)
+    plant.rows(2, 1.0)
+    stopped(shadow, signal.SIGSEGV)
+    plant.rows(2, 1.0)
+    turns_until(plant, lambda: not plant.pipeline.deployments.has_shadows())
+    assert plant.missing() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGSTOP])
+def test_a_standby_that_dies_or_hangs_is_not_missed(host: Host, number: signal.Signals) -> None:
+    """It does not run until it is needed."""
+    spare = host.load(mean, version="2")
+    plant = plant_of(mean())
+    plant.pipeline.deployments.set_standby(NAME, spare)
+    stopped(spare, number)
+    assert seconds_of(lambda: plant.rows(3, 1.0)) < SOON_S
+    assert plant.missing() == []
+    assert plant.deployments() == {"1"}
+
+
+def test_a_standby_that_has_died_does_not_become_active(host: Host) -> None:
+    """The active version fails, and so does its standby: the turn goes on."""
+    spare = host.load(mean, version="2")
+    plant = plant_of(fails_over(10, "1"))
+    plant.pipeline.deployments.set_standby(NAME, spare)
+    stopped(spare, signal.SIGSEGV)
+    assert seconds_of(lambda: plant.row(EVIL, EVIL)) < SOON_S
+    assert plant.deployments() == {"1"}
+    assert [one.what for one in plant.pipeline.deployments.reports.faults(0)] == ["model"]
 
 
 def test_a_sound_shadow_is_compared_a_turn_later(host: Host) -> None:
