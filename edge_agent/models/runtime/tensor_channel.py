@@ -35,6 +35,7 @@ _MAX_TEXT: Final = 4096
 _LAYOUTS: Final = 16
 _VIEWS: Final = 256
 _TIMEVAL: Final = struct.Struct("@ll")
+_NOEXEC_SEAL: Final = 8  # MFD_NOEXEC_SEAL: a hardened system may require it (vm.memfd_noexec)
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 Head = dict[str, Any]
@@ -230,7 +231,11 @@ class ModelEnd:
 
 def _sealed(name: str, size: int) -> int:
     """Memory of a fixed size that another process may map, as a descriptor."""
-    handle = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        handle = os.memfd_create(name, flags | _NOEXEC_SEAL)
+    except OSError:  # a kernel before 6.3 does not know it
+        handle = os.memfd_create(name, flags)
     os.ftruncate(handle, size)
     fcntl.fcntl(handle, fcntl.F_ADD_SEALS, _SEALS)
     return handle
