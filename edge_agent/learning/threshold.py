@@ -30,6 +30,7 @@ _TAIL_INDEX: Final = 0.25  # of the power law of T²; far heavier than a normal 
 _LEAST_SEEN: Final = 1.0  # T² if nothing ever moved: one `constant_floor` off counts as seen
 _OWN_SHARE: Final = 0.005  # of its own healthy windows a baseline may be over its limit
 _OWN_MARGIN: Final = 1.05
+_OWN_MOST: Final = 2.0  # limits are raised so far for the rest of them; what is farther is told
 _RANGE_MARGIN: Final = 0.15  # beyond the range that was seen, from enough independent windows
 _RANGE_GROWTH: Final = 0.5
 _RANGE_TAIL: Final = 3.0  # times the distance from the 99 % to the 99.9 % quantile
@@ -90,9 +91,13 @@ def _event_limit(held_out: list[Floats], independent: float) -> float:
 def own_factor(scores: Floats) -> float:
     """The factor for limits so that the promised share of a baseline's own windows stays below.
 
-    scores: the largest chart of each window that was learned, relative to the limits [n].
+    scores: the largest chart of each window that was learned, relative to the limits [n]. All of
+    them stay below if that takes a small factor: a warm-up in the rows is no alarm when they are
+    replayed, and a fault in them does not blind the baseline.
     """
-    return max(1.0, _OWN_MARGIN * float(np.quantile(scores, 1 - _OWN_SHARE)))
+    usual = _OWN_MARGIN * float(np.quantile(scores, 1 - _OWN_SHARE))
+    farthest = _OWN_MARGIN * float(scores.max())
+    return max(1.0, usual, farthest if farthest <= _OWN_MOST else 0.0)
 
 
 def alarms_of(over: NDArray[np.bool_], apart: int) -> int:
