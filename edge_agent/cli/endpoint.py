@@ -148,4 +148,5 @@ def _of_config(args: argparse.Namespace, kind: type[T], word: str) -> T:
 def _refuse(problems: Any) -> None:  # noqa: ANN401 (an iterator of pairs)
     """UsageError with the first contradiction of a struct that was made from options."""
     for key, text in problems:
-        raise UsageError(f"{key}: {text}")
+        told = text.replace("set allow_insecure_password: true", "use --insecure-password")
+        raise UsageError(f"{key}: {told}")
