@@ -198,3 +198,14 @@ def test_what_is_not_read_is_named_with_its_encoding() -> None:
     left = propose(topics, "").left_out
     for line, word in zip(left, ("MessagePack", "CBOR", "XML"), strict=True):
         assert f"looks like {word}, which is not read: let the sender write JSON" in line
+
+
+def test_a_unit_beside_a_text_is_the_unit_of_the_signal() -> None:
+    """Without it, a device that changes from kN to N by itself would be read as another load."""
+    payload = b'{"force": {"value": "12,5", "unit": "kN"}, "oil": {"value": 3, "unit": "bar"}}'
+    found = propose(
+        [HeardTopic("u/M1", 1, 0, 1.0, form_of_topic("u/M1", [payload], NOW_US), "")], ""
+    )
+    (template,) = found.templates.values()
+    assert template["signals"]["force"] == {"unit": "kN", "decimal": ","}
+    assert template["signals"]["oil"] == {"unit": "bar"}

@@ -282,7 +282,7 @@ def _of_leaves(leaves: Leaves, arrival_us: int) -> Form:
         found = number_under(path, text)
         if found is not None and path != time:
             numbers.append(path)
-            about[path] = found
+            about[path] = unit_beside(path, leaves) | found
     only = only_of(numbers)
     kind = f"JSON object, {len(numbers)} numbers" if len(numbers) != 1 else "JSON object"
     if not only:
