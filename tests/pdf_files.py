@@ -112,3 +112,14 @@ def bomb(size: int = 1 << 28) -> bytes:
             stream(twice, b"/Filter [/FlateDecode /FlateDecode]"),
         ]
     )
+
+
+def encrypted() -> bytes:
+    """A document that needs a password, by the standard security handler."""
+    raw = manual([[("secret", 12.0, False)]])
+    odd = b"<%s>" % (b"5a" * 32)
+    entry = b"/Encrypt << /Filter /Standard /V 1 /R 2 /P -44 /O %s /U %s >> /ID [<00><00>] " % (
+        odd,
+        odd,
+    )
+    return raw.replace(b"trailer << ", b"trailer << " + entry)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-ENCODERS: Final = ("auto", "none", "use", "e5")
+ENCODERS: Final = ("auto", "none", "use", "e5", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Manuals:
     """The plant's manuals, which `edge-agent ask` quotes."""
 
     folder: Path | None = None  # PDF, HTML, Markdown and text files, also in its folders
-    encoder: str = "auto"  # auto, none, use, e5, or the URL of a server with /v1/embeddings
+    encoder: str = "auto"  # auto, none, use, e5, both, or the URL of a server with /v1/embeddings
     encoder_model: str = ""  # of that server
     encoder_key: Secret | None = None  # of that server
     every: Annotated[Duration, Between(10, 86_400)] = Duration(300)  # between looks at the folder

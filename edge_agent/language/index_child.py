@@ -15,13 +15,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.language.calibration import calibrate
+from edge_agent.language.calibration import calibrate, saved
 from edge_agent.language.documents import HTML, MARKDOWN, TEXT, Heading, Page
 from edge_agent.language.encoders import embedded_text, open_encoder
 from edge_agent.language.index import Document, Index
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = frozenset({".pdf"}) | HTML | MARKDOWN | TEXT
 MAX_FILES: Final = 10_000
 MAX_BYTES: Final = 256 << 20  # of a file
+CHANGED: Final = "it changed while it was read; it is read again at the next look"
 _MAX_ANSWER: Final = 100 << 20
 _PIECE: Final = 1 << 16
 _BATCH: Final = 32  # passages that are encoded together
@@ -74,16 +75,42 @@ def bring_up_to_date(job: Job, index: Index) -> Iterator[dict[str, Any]]:
     """Index what has changed, forget what is gone; yields what was done."""
     known = {one.name: one for one in index.documents()}
     present = dict(_files(Path(job.folder)))
-    for name in known.keys() - present.keys():
-        index.remove(name)
-        yield {"document": name, "removed": True}
+    gone = {known[name].sha256: name for name in known.keys() - present.keys()}
     for name, path in present.items():
         document = _described(name, path, known.get(name))
-        if document is not None:
-            pages = _pages(job, path, document)
-            document.revision = _revision(pages)
-            count = index.add(document, pages)
-            yield {"document": name, "passages": count, "refused": document.note}
+        if document is None:
+            continue
+        if name not in known and document.sha256 in gone:
+            index.rename(gone.pop(document.sha256), document)
+            yield {"document": name, "renamed": True}
+        else:
+            yield _indexed(job, index, path, document, is_known=name in known)
+    for name in gone.values():
+        index.remove(name)
+        yield {"document": name, "removed": True}
+
+
+def _indexed(
+    job: Job, index: Index, path: Path, document: Document, *, is_known: bool
+) -> dict[str, Any]:
+    """Read a file into the index; one that changes meanwhile keeps its old revision until later."""
+    pages = _pages(job, path, document)
+    if _stamp(path) != (document.size, document.mtime_ns):
+        pages, document.note = [], CHANGED
+        if is_known:
+            return {"document": document.name, "refused": CHANGED}
+    document.revision = _revision(pages)
+    count = index.add(document, pages)
+    return {"document": document.name, "passages": count, "refused": document.note}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file; -1 if it is gone."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return -1, -1
+    return seen.st_size, seen.st_mtime_ns
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -98,25 +125,28 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 found.append(path)
     for path in found[:MAX_FILES]:
         if path.is_file() and path.resolve().is_relative_to(root):
-            yield str(path.relative_to(root)), path
+            # Bytes that are no UTF-8 stand as escapes: names stay different ones.
+            name = str(path.relative_to(root)).encode("utf-8", "backslashreplace").decode()
+            yield name, path
 
 
 def _described(name: str, path: Path, known: Document | None) -> Document | None:
     """A document as it is to be indexed; None if the index has it."""
-    seen = path.stat()
-    is_same = known is not None and (known.size, known.mtime_ns) == (seen.st_size, seen.st_mtime_ns)
-    if is_same and known is not None and known.note != MISSING:
+    size, mtime_ns = _stamp(path)
+    retried = known is not None and known.note in {MISSING, CHANGED}
+    if known is not None and (known.size, known.mtime_ns) == (size, mtime_ns) and not retried:
         return None
-    if seen.st_size > MAX_BYTES:
-        digest = ""
-    else:
-        with path.open("rb") as file:
-            digest = _digest(file)
-    if known is not None and known.sha256 == digest and known.note != MISSING:
+    digest = ""
+    if size <= MAX_BYTES:
+        try:
+            with path.open("rb") as file:
+                digest = _digest(file)
+        except OSError:  # gone, or not ours to read: its reader says so
+            digest = ""
+    if known is not None and digest and known.sha256 == digest and not retried:
         return None
     number = sha256(f"{name}\0{digest}".encode()).hexdigest()[:16]
-    shown = name.encode("utf-8", "replace").decode()
-    return Document(number, shown, digest, seen.st_size, seen.st_mtime_ns)
+    return Document(number, name, digest, size, mtime_ns)
 
 
 def _digest(file: Any) -> str:  # noqa: ANN401 (a binary file)
@@ -210,10 +240,8 @@ def calibrate_changed(index: Index, encoder: Encoder | None) -> None:
     used = "" if encoder is None else encoder.name
     for document in index.documents():
         if document.calibration.get("encoder") != used:
-            found = calibrate(retriever, document)
-            index.set_calibration(
-                document.id, {"encoder": used, **(asdict(found) if found else {})}
-            )
+            found = saved(calibrate(retriever, document))
+            index.set_calibration(document.id, {"encoder": used, **found})
             index.touch()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -45,6 +47,29 @@ class Passage(NamedTuple):
     section: int
     hazard: bool
     part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A passage of the index; part: what is ranked, see `Passage`."""
+
+    id: int
+    part: int
+    document: str
+    page: int
+    text: str
+    heading: str
+    path: str
+    section: int
+    hazard: bool
+    language: str
+    name: str
+    revision: str
+
+
+def page_hash(text: str) -> str:
+    """The SHA-256 of the text of a page."""
+    return sha256(text.encode()).hexdigest()
 
 
 def cut(pages: Iterable[Page]) -> Iterator[Passage]:

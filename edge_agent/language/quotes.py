@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.language.calibration import settle
-from edge_agent.language.index import page_hash
+from edge_agent.language.calibration import read
+from edge_agent.language.passages import page_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_agent.language.calibration import Calibration
-    from edge_agent.language.index import Stored
-    from edge_agent.language.retrieval import Candidate, Retriever
+    from edge_agent.language.evidence import Candidate
+    from edge_agent.language.passages import Stored
+    from edge_agent.language.retrieval import Retriever
 
     Quote = tuple[Stored, float, str]  # with its score and its role
 
@@ -31,16 +32,26 @@ class Quoter:
     def answer(self, question: str, language: str) -> dict[str, Any]:
         """The passages that answer, warnings of their sections first; else the nearest headings."""
         if self._retriever.refresh():
-            self._limits = settle(self._retriever.index.documents())
+            documents = self._retriever.index.documents()
+            self._limits = {one.id: read(one.calibration) for one in documents}
         found = self._retriever.search(question, language)
-        # If the best does not pass, the others are no answer either.
-        is_said = bool(found) and self.is_good(found[0], language)
-        good = [one for one in found[:MAX_PASSAGES] if is_said and self.is_good(one, language)]
+        good = self._good(found, language)
         quotes = [(one.passage, one.score, "passage") for one in good]
         rows = [self._row(*one) for one in self._warnings(quotes) + quotes]
         passages = [row for row in rows if row is not None]
         headings = [] if passages else dict.fromkeys(one.passage.heading for one in found)
         return {"passages": passages, "nearest": [one for one in headings if one][:MAX_NEAREST]}
+
+    def _good(self, found: Sequence[Candidate], language: str) -> list[Candidate]:
+        """Those that answer, all of the language of the best one or all of others.
+
+        If the best of all does not pass its threshold, the others are no answer either.
+        """
+        if not found or not self.is_good(found[0], language):
+            return []
+        is_own = found[0].evidence.is_own
+        group = [one for one in found if one.evidence.is_own == is_own][:MAX_PASSAGES]
+        return [one for one in group if self.is_good(one, language)]
 
     def _warnings(self, quotes: Sequence[Quote]) -> list[Quote]:
         """The passages with signal words in the sections of the quotes."""
@@ -56,9 +67,7 @@ class Quoter:
     def is_good(self, one: Candidate, language: str) -> bool:
         """True if a candidate passes the threshold of its manual."""
         limits = self._limits[one.passage.document]
-        if one.passage.language == language:
-            return one.score >= limits.threshold
-        return one.near >= limits.foreign > 0 or one.score >= limits.threshold
+        return one.score >= limits.threshold(one.passage.language, language)
 
     def _row(self, one: Stored, score: float, role: str) -> dict[str, Any] | None:
         """A quote; None if the stored page does not hold it word for word."""

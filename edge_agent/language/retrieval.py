@@ -1,56 +1,44 @@
-"""Search: trigrams, terms with pairs of CJK signs, and an encoder; fused by reciprocal rank.
+"""Search: full text by trigrams, terms and names of the glossary, and an encoder.
 
-In the language of the question all three count. Across languages only the encoder does, and codes
-of parts and figures, which are the same everywhere (measured: shared/SERVICE.md, docs/language.md).
+Each language of the index is searched by itself: what is rare and what is near differs. The best of
+all are then ordered by what speaks for them (`evidence`).
 """
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.language.words import FIRST_DENSE, TRIGRAM, codes, terms, trigrams, units
+from edge_agent.language.encoders import centre_of, unit
+from edge_agent.language.evidence import Evidence, folded, judge, pieces, weigh, weights_of
+from edge_agent.language.glossary import fold
+from edge_agent.language.words import FIRST_DENSE, terms, trigrams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.language.encoders import Encoder
-    from edge_agent.language.index import Index, Stored
+    from edge_agent.language.evidence import Candidate, Piece, Question
+    from edge_agent.language.index import Index
+    from edge_agent.language.passages import Stored
 
-DEPTH: Final = 50  # of each list
+    Vector = NDArray[np.float32]
+    Numbers = NDArray[np.int64]
+
+DEPTH: Final = 40  # parts of a language that are looked at; so many of each list
 _RRF: Final = 60.0  # Cormack, Clarke, Buettcher 2009
 _MAX_TERMS: Final = 200
-# Chosen on tests/language/questions.yaml, so the figures of docs/language.md are optimistic.
-NEAR_WEIGHT: Final = 0.75
-_NEAR_IN_ORDER: Final = 2.0
-_RARITY: Final = 1.5
-_SORTED: Final = 10  # of the best by rank, sorted by coverage and nearness
+_NEAR_WEIGHT: Final = 0.15  # of a standard deviation, against the coverage, to choose a passage
 _QUERY: Final = (
-    "SELECT f.rowid FROM {table} AS f JOIN parts AS t ON t.id = f.rowid"
-    " WHERE {table} MATCH ? AND {where} ORDER BY bm25({table}, 2.0, 1.0) LIMIT ?"
+    "SELECT f.rowid, -bm25({table}, 2.0, 1.0) FROM {table} AS f JOIN parts AS t ON t.id = f.rowid"
+    " WHERE {table} MATCH ? AND t.language = ? ORDER BY bm25({table}, 2.0, 1.0) LIMIT ?"
 )
-
-
-class Candidate(NamedTuple):
-    """A part that may answer a question.
-
-    coverage: share of the question's telling pieces that the part has, 0 to 1; near: the largest
-    product of the encoder over its passages, 0 without one; passage: the one to quote.
-    """
-
-    passage: Stored
-    coverage: float
-    near: float
-
-    @property
-    def score(self) -> float:
-        """What is compared with the threshold of the manual."""
-        return self.coverage + NEAR_WEIGHT * self.near
+_LAST: Final = "\U0010ffff"
+_QUOTED: Final = 10  # of the best; of the others the first passage stands for all
+_PRIOR: Final = 5.0  # texts that the mean of few is as sure as
 
 
 class Retriever:
@@ -59,11 +47,11 @@ class Retriever:
     def __init__(self, index: Index, encoder: Encoder | None) -> None:
         self.index = index
         self.encoder = encoder
+        self._weights = weights_of(None if encoder is None else encoder.name)
         self._generation = ""
-        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._parts: NDArray[np.int64] = np.zeros(0, np.int64)  # of each vector's passage
-        self._vectors: NDArray[np.float32] = np.zeros((0, 0), np.float32)
-        self._count = 0
+        self._parts: dict[str, int] = {}  # of each language
+        self._near: dict[str, _Vectors] = {}
+        self._counts: dict[str, int] = {}
         query = "CREATE VIRTUAL TABLE IF NOT EXISTS temp.term_row USING fts5vocab(main, term, row)"
         index.db.execute(query)
 
@@ -73,102 +61,198 @@ class Retriever:
         if generation == self._generation:
             return False
         self._generation = generation
-        self._count = int(self.index.db.execute("SELECT COUNT(*) FROM parts").fetchone()[0])
+        self._counts.clear()
+        self._parts = self.index.languages()
+        self._near = {}
         if self.encoder is not None and self.index.meta("encoder") == self.encoder.name:
-            self._ids, self._parts, self._vectors = self.index.vectors()
+            ids, parts, vectors, languages = self.index.vectors()
+            for one in self._parts:
+                mine = languages == one
+                if mine.any():
+                    prior = centre_of(self.encoder, one)
+                    self._near[one] = _Vectors(ids[mine], parts[mine], vectors[mine], prior)
         return True
 
     def search(
-        self,
-        question: str,
-        language: str,
-        vector: NDArray[np.float32] | None = None,
+        self, question: str, language: str, vector: Vector | None = None, only: str = ""
     ) -> list[Candidate]:
-        """Candidates for a question in a language, the best first; vector: of it, if known."""
-        lists = list(self._lexical(question, language))
-        near: dict[int, float] = {}
-        if self.encoder is not None and len(self._ids):
+        """Candidates for a question in a language, the best first.
+
+        vector: of the question, if known; only: a language of manuals, else all are searched.
+        """
+        if self.encoder is None or not self._near:
+            vector = None
+        else:
             if vector is None:
                 vector = self.encoder.encode_questions([question])[0]
-            products = self._vectors @ vector
-            best = self._parts[np.argsort(-products, kind="stable")[: 4 * DEPTH]]
-            lists.append(list(dict.fromkeys(best.tolist()))[:DEPTH])
-            near = dict(zip(self._ids.tolist(), products.tolist(), strict=True))
-        fused = [part for part, _ in fuse(lists)][:DEPTH]
-        found = self._candidates(fused, self._weights(question), near)
-        covering = sorted((one for one in found if one.coverage > 0), key=lambda one: -one.coverage)
-        lists += [[one.passage.part for one in covering]] * 2
-        by_part = {one.passage.part: one for one in found}
-        ranked = [by_part[part] for part, _ in fuse(lists) if part in by_part]
-        return sorted(ranked[:_SORTED], key=_order) + ranked[_SORTED:]
+            about = vector.astype(np.float32) - centre_of(self.encoder, language)
+            vector = unit(about)[0]
+        found: list[_Found] = []
+        for target in (one for one in self._parts if only in {"", one}):
+            found += self._in_language(question, language, target, vector)
+        found.sort(key=lambda one: (-one.candidate.rank, one.candidate.passage.id))
+        return [one.quoted() for one in found[:_QUOTED]] + [
+            one.candidate for one in found[_QUOTED:]
+        ]
 
-    def _lexical(self, question: str, language: str) -> Iterator[list[int]]:
-        """The lists of the two full-text indexes, and of codes in other languages."""
-        for table, words in (
-            ("trigram", trigrams(question)),
-            ("term", terms(question, question=True)),
-        ):
-            if words:
-                yield self._matches(table, words, "t.language = ?", language)
-        if words := [one for code in codes(question) for one in terms(code)]:
-            yield self._matches("term", words, "t.language != ?", language)
-
-    def _matches(self, table: str, words: Sequence[str], where: str, language: str) -> list[int]:
-        quoted = ('"' + word.replace('"', '""') + '"' for word in words[:_MAX_TERMS])
-        query = _QUERY.format(table=table, where=where)
-        rows = self.index.db.execute(query, (" OR ".join(quoted), language, DEPTH))
-        return [int(row[0]) for row in rows]
-
-    def _weights(self, question: str) -> dict[str, float]:
-        """How much each piece of a question tells: rare ones the most, unknown ones above all."""
-        found: dict[str, float] = {}
-        for unit in units(question)[:_MAX_TERMS]:
-            count = self._count_of(unit)
-            rarity = math.log((self._count + 1) / (min(count, self._count) + 0.5))
-            found[unit] = max(rarity, 0.1) ** _RARITY
+    def _in_language(
+        self, question: str, language: str, target: str, vector: Vector | None
+    ) -> list[_Found]:
+        """What is found in one language of the index."""
+        is_own = language == target
+        wanted, lost = pieces(question, language, target)
+        near = _Near()
+        if vector is not None and target in self._near:
+            near = self._near[target].near(vector)
+        lists = self._full_text(question, wanted, target, is_own=is_own)
+        places = [*(list(one) for one in lists.values()), near.best()]
+        pool = [part for part, _ in fuse(places)][:DEPTH]
+        counts = [self._count(piece) for piece in wanted]
+        asked = weigh(wanted, counts, lost, self._parts[target])
+        shares = {name: _shares(scores) for name, scores in lists.items()}
+        found = []
+        for passages in self._of_parts(pool):
+            evidence = _evidence(passages, asked, shares, near, is_own=is_own)
+            candidate = judge(passages[0], evidence, self._weights)
+            found.append(_Found(candidate, passages, asked, near))
         return found
 
-    def _count_of(self, unit: str) -> int:
-        """How many parts have a piece: inside of words if it is long enough to be searched so."""
-        if len(unit) < TRIGRAM or unit[0] >= FIRST_DENSE:
-            query = "SELECT doc FROM temp.term_row WHERE term = ?"
-            row = self.index.db.execute(query, (unit,)).fetchone()
-            return 0 if row is None else int(row[0])
-        query = "SELECT COUNT(*) FROM trigram WHERE trigram MATCH ?"
-        quoted = '"' + unit.replace('"', '""') + '"'
-        return int(self.index.db.execute(query, (quoted,)).fetchone()[0])
+    def _full_text(
+        self, question: str, wanted: Sequence[Piece], target: str, *, is_own: bool
+    ) -> dict[str, dict[int, float]]:
+        """Parts with their BM25, by the name of the list."""
+        names = [" ".join(terms(name)) for piece in wanted for name in piece.others or piece.own]
+        lists = {"names": self._matches("term", names, target)}
+        if is_own:
+            lists["trigrams"] = self._matches("trigram", trigrams(question), target)
+            lists["terms"] = self._matches("term", terms(question, question=True), target)
+        return lists
 
-    def _candidates(
-        self, parts: Sequence[int], weights: Mapping[str, float], near: Mapping[int, float]
-    ) -> list[Candidate]:
+    def _matches(self, table: str, words: Iterable[str], language: str) -> dict[int, float]:
+        distinct = list(dict.fromkeys(word for word in words if word))[:_MAX_TERMS]
+        if not distinct:
+            return {}
+        quoted = ('"' + word.replace('"', '""') + '"' for word in distinct)
+        query = _QUERY.format(table=table)
+        rows = self.index.db.execute(query, (" OR ".join(quoted), language, DEPTH))
+        return {int(part): float(score) for part, score in rows}
+
+    def _count(self, piece: Piece) -> int:
+        """In how many parts a piece is, about."""
+        return sum(self._count_of(word) for word in piece.words)
+
+    def _count_of(self, word: str) -> int:
+        """Parts with words that begin so; of Chinese and Japanese, with its rarest pair."""
+        if word not in self._counts:
+            tokens = terms(word)
+            if word[:1] >= FIRST_DENSE and len(word) > 1:
+                tokens = [word[i : i + 2] for i in range(len(word) - 1)]
+            self._counts[word] = min((self._parts_with(one) for one in tokens), default=0)
+        return self._counts[word]
+
+    def _parts_with(self, token: str) -> int:
+        last = token if token[0] >= FIRST_DENSE else token + _LAST
+        query = "SELECT COALESCE(SUM(doc), 0) FROM temp.term_row WHERE term >= ? AND term <= ?"
+        return int(self.index.db.execute(query, (token, last)).fetchone()[0])
+
+    def _of_parts(self, parts: Sequence[int]) -> Iterable[list[Stored]]:
         by_part: dict[int, list[Stored]] = {}
         for one in self.index.passages(parts):
             by_part.setdefault(one.part, []).append(one)
-        return [_candidate(passages, weights, near) for passages in by_part.values()]
+        return by_part.values()
 
 
-def _candidate(
-    passages: Sequence[Stored], weights: Mapping[str, float], near: Mapping[int, float]
-) -> Candidate:
-    """A part with the passage that answers, not the warning beside it, which is shown anyway."""
+class _Near:
+    """How near the parts of a language are to a question, and their passages."""
 
-    def fitness(one: Stored) -> float:
-        mine = coverage(weights, f"{one.heading}\n{one.text}")
-        return mine + NEAR_WEIGHT * near.get(one.id, 0.0) - one.hazard
+    def __init__(self, parts: Sequence[int] = (), nearest: Vector | None = None) -> None:
+        self._products = np.zeros(0) if nearest is None else nearest
+        mean, deviation = 0.0, 1.0
+        if len(self._products):
+            mean, deviation = float(self._products.mean()), float(self._products.std()) + 1e-6
+        self._parts = parts
+        self._places = {part: place for place, part in enumerate(parts)}
+        self._mean, self._deviation = mean, deviation
+        self.passages: Mapping[int, float] = {}
 
-    whole = coverage(weights, "\n".join([passages[0].path, *(one.text for one in passages)]))
-    return Candidate(max(passages, key=fitness), whole, max(near.get(p.id, 0.0) for p in passages))
+    def best(self) -> list[int]:
+        """Parts, the nearest first."""
+        order = np.argsort(-self._products, kind="stable")[:DEPTH]
+        return [self._parts[place] for place in order]
+
+    def of(self, part: int) -> tuple[float, float]:
+        """The largest product, and the same in standard deviations; zeros if none is known."""
+        place = self._places.get(part)
+        if place is None:
+            return 0.0, 0.0
+        product = float(self._products[place])
+        return product, (product - self._mean) / self._deviation
+
+    def of_passage(self, passage: int) -> float:
+        """The product of one passage, in standard deviations."""
+        return (self.passages.get(passage, self._mean) - self._mean) / self._deviation
 
 
-def _order(one: Candidate) -> float:
-    return -(one.coverage + _NEAR_IN_ORDER * one.near)
+class _Vectors:
+    """The vectors of the passages of one language, about their mean.
+
+    Without the mean, which says what language a text is in and little more, an encoder finds texts
+    in other languages much better (docs/adr/0022).
+    """
+
+    def __init__(self, ids: Numbers, parts: Numbers, vectors: Vector, prior: Vector) -> None:
+        mean = (vectors.sum(0) + _PRIOR * prior) / (len(vectors) + _PRIOR)
+        self._vectors = unit(vectors - mean)
+        self._ids = ids
+        self._parts, self._places = np.unique(parts, return_inverse=True)
+
+    def near(self, vector: Vector) -> _Near:
+        """How near all of them are to a question, which is about its own mean."""
+        products = self._vectors @ vector
+        nearest = np.full(len(self._parts), -1.0)
+        np.maximum.at(nearest, self._places, products)
+        found = _Near(self._parts.tolist(), nearest)
+        found.passages = dict(zip(self._ids.tolist(), products.tolist(), strict=True))
+        return found
 
 
-def coverage(weights: Mapping[str, float], text: str) -> float:
-    """Share of the weights of the pieces that a text has."""
-    total = sum(weights.values())
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return sum(w for unit, w in weights.items() if unit in folded) / total if total else 0.0
+def _evidence(
+    passages: Sequence[Stored],
+    asked: Question,
+    shares: Mapping[str, Mapping[int, float]],
+    near: _Near,
+    *,
+    is_own: bool,
+) -> Evidence:
+    path, text = folded(passages)
+    part = passages[0].part
+    trigram, term, name = (
+        shares.get(one, {}).get(part, 0.0) for one in ("trigrams", "terms", "names")
+    )
+    covered, in_heading = asked.coverage(text), asked.coverage(path)
+    return Evidence(covered, in_heading, trigram, term, name, *near.of(part), is_own)
+
+
+class _Found(NamedTuple):
+    """A candidate with all its passages, before one is chosen."""
+
+    candidate: Candidate
+    passages: Sequence[Stored]
+    asked: Question
+    near: _Near
+
+    def quoted(self) -> Candidate:
+        """With the passage that answers, not the warning beside it, which is shown anyway."""
+        return self.candidate._replace(passage=max(self.passages, key=self._fitness))
+
+    def _fitness(self, one: Stored) -> float:
+        mine = self.asked.coverage(fold(f"{one.heading}\n{one.text}"))
+        return mine + _NEAR_WEIGHT * self.near.of_passage(one.id) - one.hazard
+
+
+def _shares(scores: Mapping[int, float]) -> dict[int, float]:
+    most = max(scores.values(), default=0.0)
+    return {part: score / most for part, score in scores.items()} if most > 0 else {}
 
 
 def fuse(lists: Iterable[Sequence[int]]) -> list[tuple[int, float]]:

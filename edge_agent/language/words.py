@@ -72,7 +72,7 @@ _ENGLISH_STOPS: Final = (
     "a an the of to and or is are be been was were do does did how what where when why which who "
     "whose with after at by for from in into on off not no must may might can could should would "
     "will shall i it its you your my me we they them this that these those there here if then than "
-    "as so about any all have has had get much many long often"
+    "as so about any all have has had get much many long often need needs please tell want"
 )
 _GERMAN_STOPS: Final = (
     "der die das den dem des ein eine einen einem einer eines und oder ist sind war wird werden "
@@ -138,6 +138,8 @@ def units(text: str) -> list[str]:
     found: dict[str, None] = {}
     for one in terms(text, question=True):
         is_word = _LATIN.match(one) is not None
+        if len(one) == 1 and one < FIRST_DENSE:  # of P-1: the whole name is found as a code
+            continue
         found[one[:_STEM] if is_word else one] = None
         if is_word and len(one) >= _COMPOSED:
             found[one[-_STEM:]] = None
