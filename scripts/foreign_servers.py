@@ -229,10 +229,48 @@ def _mlserver(folder: Path, http: int, grpc: int) -> tuple[list[str], dict[str, 
     return [str(program), "start", str(folder)], {"PYTHONPATH": str(folder)}
 
 
+_KSERVE_MODEL = """
+import sys
+import onnxruntime as ort
+from kserve import InferOutput, InferResponse, Model, ModelServer
+
+class Onnx(Model):
+    def __init__(self, name, path):
+        super().__init__(name)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.outputs = [one.name for one in self.session.get_outputs()]
+        self.ready = True
+
+    def predict(self, payload, headers=None):
+        feeds = {one.name: one.as_numpy() for one in payload.inputs}
+        found = []
+        for name, array in zip(self.outputs, self.session.run(self.outputs, feeds)):
+            found.append(InferOutput(name, list(array.shape), "FP32", data=array.ravel().tolist()))
+        return InferResponse(payload.id, self.name, found)
+
+http, grpc, *models = sys.argv[1:]
+sys.argv = [sys.argv[0], "--http_port", http, "--grpc_port", grpc]
+ModelServer(http_port=int(http), grpc_port=int(grpc), workers=1).start(
+    [Onnx(*one.split("=", 1)) for one in models]
+)
+"""
+
+
+def _kserve(folder: Path, http: int, grpc: int) -> tuple[list[str], dict[str, str]]:
+    program = folder / "serve.py"
+    program.write_text(_KSERVE_MODEL)
+    models = [f"{one.name}={one / 'model.onnx'}" for one in (folder.parent / "models").iterdir()]
+    python = Path(os.environ["KSERVE_VENV"]) / "bin" / "python"
+    return [str(python), str(program), str(http), str(grpc), *models], {}
+
+
 _SERVERS: Final[dict[str, Callable[[Path, int, int], tuple[list[str], dict[str, str]]]]] = {
     "edge-agent": _ours,
     "triton": _triton,
     "mlserver": _mlserver,
+    "kserve": _kserve,
 }
 
 

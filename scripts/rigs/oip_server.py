@@ -314,9 +314,11 @@ def served_bundle(folder: Path) -> Served:
     def run(feeds: Tensors) -> Tensors:
         with lock:
             found = model.engine.infer(feeds, names)
-        rows = len(next(iter(feeds.values())))
         # [N, 1] for [N], as Triton and MLServer return it.
-        return {name: np.asarray(array).reshape(rows, -1) for name, array in found.items()}
+        return {
+            name: np.asarray(array)[:, None] if array.ndim == 1 else np.asarray(array)
+            for name, array in found.items()
+        }
 
     return Served(manifest.name, signature, run)
 

@@ -80,7 +80,8 @@ class RemoteEngine:
         self._run = None
         ready = [one for one in self._endpoints if one.is_ready]
         self._report.is_up(up=bool(ready))
-        if not ready:
+        # A baseline that follows its machine passes how far it has moved; no server knows of that.
+        if not ready or feeds.keys() != self._checks.signature.inputs.keys():
             return
         rows, most = len(next(iter(feeds.values()))), self._checks.max_batch
         begin_s = time.monotonic()
