@@ -185,6 +185,7 @@ class RemotePlant:
     ) -> dict[str, float]:
         """One fault: seconds until the first local window, the alarm and the first remote one."""
         time.sleep(settle_s)
+        wait_until(lambda: not self.is_alarm(), WAIT_S, "the end of the alarm before it")
         before, begin_s = self.windows("local"), time.monotonic()
         host.fail(fault)
         wait_until(lambda: self.windows("local") > before, WAIT_S, f"{fault}: a local window")
