@@ -39,6 +39,7 @@ import yaml
 
 from edge_agent.cli import main as edge_agent
 from edge_agent.config.settings import RemoteServer, Runtime, Trust
+from edge_agent.config.types import Duration
 from edge_agent.daemon import Replay
 from edge_agent.daemon.tables import load_config
 from edge_agent.models import RemoteAccess, SessionRegistry
@@ -193,10 +194,14 @@ def replayed(path: Path, recording: Path, urls: list[str]) -> tuple[Transitions,
     for step in replay.walk(playback.readings()):
         windows += step.windows
         found += [(str(one.kind), one.alarm.alarm_id, one.at_us) for one in step.transitions]
-    rows = next(iter(replay.metrics.model_remote_windows.collect())).samples
-    there = sum(one.value for one in rows if one.labels.get("place") == "remote")
     replay.close()
-    return found, there, windows
+    return found, windows_there(replay.metrics), windows
+
+
+def windows_there(metrics: Metrics) -> float:
+    """The windows that servers scored."""
+    rows = next(iter(metrics.model_remote_windows.collect())).samples
+    return sum(one.value for one in rows if one.labels.get("place") == "remote")
 
 
 # -- times ----------------------------------------------------------------------------------------
@@ -225,10 +230,11 @@ def check_times(args: argparse.Namespace) -> list[str]:
 
 def times_of(models: Path, url: str) -> tuple[float, float]:
     """Median milliseconds of a run here, in a process of its own as is usual, and there."""
-    server = RemoteServer((url,), ("*",), timeout=None)
+    server = RemoteServer((url,), ("*",), timeout=Duration(1.0))
     access = RemoteAccess((server,), is_patient=True)
     trust = Trust(allow_unsigned=("*",))
-    registry = SessionRegistry(models, Runtime(), Metrics(), trust, remote=access)
+    metrics = Metrics()
+    registry = SessionRegistry(models, Runtime(), metrics, trust, remote=access)
     model = registry.load("demo-pump")
     remote = model.remote
     if remote is None:
@@ -247,6 +253,8 @@ def times_of(models: Path, url: str) -> tuple[float, float]:
             took[there].append((time.perf_counter() - begin_s) * 1e3)
             time.sleep(0.002)
     remote.close()
+    if windows_there(metrics) < RUNS:
+        raise SystemExit(f"{url}: some runs were not scored there")
     return statistics.median(took[False]), statistics.median(took[True])
 
 
@@ -286,7 +294,7 @@ def faults_of(args: argparse.Namespace, kind: str, server: Program, folder: Path
     with RemotePlant(folder, site_of([host.url])) as plant:
         plant.wait_used()
         for fault in faults:
-            took = plant.live_through(host, fault, SETTLE_S)
+            took = plant.live_through(host, fault, SETTLE_S, is_alone=fault != "sigkill")
             returns.append(took["return"])
             if fault != "sigkill" or len(returns) == len(faults):
                 shown = ", ".join(f"{what} {s:.1f} s" for what, s in took.items())

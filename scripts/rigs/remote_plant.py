@@ -181,11 +181,15 @@ class RemotePlant:
         return any(one["state"] in {"unack", "acked"} for one in mine)
 
     def live_through(
-        self, host: ProcessHost, fault: str, settle_s: float = 0.0
+        self, host: ProcessHost, fault: str, settle_s: float = 0.0, *, is_alone: bool = False
     ) -> dict[str, float]:
-        """One fault: seconds until the first local window, the alarm and the first remote one."""
+        """One fault: seconds until the first local window, the alarm and the first remote one.
+
+        settle_s: before it; is_alone: also wait for the end of the alarm of the fault before.
+        """
         time.sleep(settle_s)
-        wait_until(lambda: not self.is_alarm(), WAIT_S, "the end of the alarm before it")
+        if is_alone:
+            wait_until(lambda: not self.is_alarm(), WAIT_S, "the end of the alarm before it")
         before, begin_s = self.windows("local"), time.monotonic()
         host.fail(fault)
         wait_until(lambda: self.windows("local") > before, WAIT_S, f"{fault}: a local window")

@@ -32,7 +32,7 @@ def test_a_server_that_is_killed_or_wrong_costs_no_window(tmp_path: Path) -> Non
     bundle = write_models(tmp_path)
     with FakeProgram(bundle, tmp_path) as program:
         host = ProcessHost(program, program.url)
-        with RemotePlant(tmp_path, site_of([host.url])) as plant:
+        with RemotePlant(tmp_path, site_of([host.url], timeout="500ms")) as plant:
             plant.wait_used()
             for fault in ("sigkill", "nan"):
                 plant.live_through(host, fault)

@@ -15,8 +15,8 @@ from certificates import write_certificate
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from isolated_models import rows, runtime
-from support import value_of
-from tiny_versions import NAME, mean
+from remote_models import SOON, RemoteSite, is_used
+from tiny_versions import NAME
 
 from edge_agent.config.settings import RemoteServer, Trust
 from edge_agent.config.types import Secret
@@ -26,12 +26,9 @@ from edge_agent.models.bundle.bundle import load_manifest, write_bundle
 from edge_agent.models.bundle.manifest import parse_manifest
 from edge_agent.models.bundle.manifest_text import dump_manifest
 from edge_agent.models.bundle.remote_spec import RemoteSpec
-from edge_agent.models.runtime.remote import RemoteEngine, checks_of
-from edge_agent.models.runtime.remote_server import Pace
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import wait_until
-from edge_agent.transport import Waits
-from scripts.rigs.oip_server import MODES, OipServer, served_bundle
+from scripts.rigs.oip_server import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,76 +36,21 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model
 
-SOON = Pace(Waits(0.02, 0.05), settle_s=10.0, verify_s=60.0, probe_s=0.5)
 X = rows(1.0, 2.0, 3.0)
 
 
-class Plant:
-    """A bundle, its servers, and the model that a gateway makes of them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / NAME
-        mean(folder=self.folder)
-        self.metrics = Metrics()
-        self.servers: list[OipServer] = []
-        self.model: Model | None = None
-
-    def serve(self, **changes: Any) -> OipServer:
-        """One more server of the bundle's graph."""
-        tls = changes.pop("tls", None)
-        made = OipServer(replace(served_bundle(self.folder), **changes), tls=tls)
-        self.servers.append(made)
-        return made
-
-    def load(
-        self, *, pace: Pace = SOON, turn_s: float = 1.0, timeout_s: float = 0.3, **server: Any
-    ) -> Model:
-        """The model with these servers, each probed once."""
-        urls = tuple(one.url for one in self.servers)
-        allowed = (RemoteServer(**{"urls": urls, "bundles": (NAME,), **server}),)
-        manifest = load_manifest(self.folder)
-        route = route_of(NAME, RemoteSpec(timeout_s=timeout_s), allowed)
-        assert route is not None
-        golden = parse_golden((self.folder / "golden.npz").read_bytes())
-        checks = checks_of(manifest, golden, route, 64)
-        trust = Trust(allow_unsigned=("*",))
-        model = SessionRegistry(self.folder.parent, runtime(), self.metrics, trust).load(NAME)
-        model.use_servers(RemoteEngine(route, checks, self.metrics, turn_s, pace))
-        assert model.remote is not None
-        model.remote.wait_probed(5.0)
-        self.model = model
-        return model
-
-    def scored(self, place: str) -> float:
-        """Windows that were scored there."""
-        return value_of(self.metrics.model_remote_windows.labels(NAME, place))
-
-    def failures(self, reason: str) -> float:
-        """Failures of the servers."""
-        return value_of(self.metrics.model_remote_failures.labels(NAME, reason))
-
-
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path)
+def plant(tmp_path: Path) -> Iterator[RemoteSite]:
+    made = RemoteSite(tmp_path)
     yield made
-    if made.model is not None and made.model.remote is not None:
-        made.model.remote.close()
-    for server in made.servers:
-        server.served.mode = "good"
-        server.stop()
-
-
-def is_used(model: Model) -> bool:
-    assert model.remote is not None
-    return not model.remote.trouble
+    made.close()
 
 
 # -- a server that works --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_binary", [True, False], ids=["binary", "json"])
-def test_a_server_scores_as_the_graph_here(plant: Plant, *, is_binary: bool) -> None:
+def test_a_server_scores_as_the_graph_here(plant: RemoteSite, *, is_binary: bool) -> None:
     """Also more windows than one call has; raw tensors only where the server lists them."""
     server = plant.serve(is_binary=is_binary)
     model = plant.load()
@@ -122,7 +64,9 @@ def test_a_server_scores_as_the_graph_here(plant: Plant, *, is_binary: bool) -> 
     assert "deflate" not in headers["Accept-Encoding"]
 
 
-def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(plant: Plant) -> None:
+def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
+    plant: RemoteSite,
+) -> None:
     """Servers close what is idle; the next window must not be the price."""
     server = plant.serve()
     model = plant.load()
@@ -132,7 +76,7 @@ def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(plant
     assert (plant.scored("remote"), plant.scored("local")) == (3, 0)
 
 
-def test_calls_go_to_the_server_with_the_fewest_that_wait(plant: Plant) -> None:
+def test_calls_go_to_the_server_with_the_fewest_that_wait(plant: RemoteSite) -> None:
     """A run of several batches uses both, and one that fails is replaced by the other."""
     for _ in range(2):
         plant.serve(slow_s=0.005)
@@ -148,7 +92,9 @@ def test_calls_go_to_the_server_with_the_fewest_that_wait(plant: Plant) -> None:
     assert is_used(model)
 
 
-def test_the_key_is_sent_and_is_in_no_text(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_and_is_in_no_text(
+    plant: RemoteSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong key is refused by the server; no reason repeats it."""
     server = plant.serve(key="correct-horse")
     monkeypatch.setenv("REMOTE_KEY", "wrong-battery")
@@ -182,7 +128,7 @@ LABELS = {
 
 @pytest.mark.parametrize("mode", LABELS)
 def test_what_a_server_answers_wrong_the_graph_here_scores_in_the_same_run(
-    plant: Plant, mode: str
+    plant: RemoteSite, mode: str
 ) -> None:
     """Nothing wrong is used, the trouble says so, and the server returns by itself."""
     server = plant.serve()
@@ -208,7 +154,7 @@ def test_every_misbehaviour_is_tested() -> None:
 
 
 def test_the_control_without_checks_a_wrong_answer_is_used(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
+    plant: RemoteSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tests above fail if nobody looks at the numbers."""
     server = plant.serve()
@@ -218,7 +164,7 @@ def test_the_control_without_checks_a_wrong_answer_is_used(
     assert np.isnan(model.infer(X).score).all()
 
 
-def test_a_server_with_another_model_is_never_used(plant: Plant) -> None:
+def test_a_server_with_another_model_is_never_used(plant: RemoteSite) -> None:
     """Its answers look right; the golden vectors do not come back."""
     plant.serve(mode="wrong_values")
     model = plant.load()
@@ -228,7 +174,7 @@ def test_a_server_with_another_model_is_never_used(plant: Plant) -> None:
     assert plant.scored("local") == 3
 
 
-def test_a_server_whose_model_is_replaced_is_found_by_the_next_check(plant: Plant) -> None:
+def test_a_server_whose_model_is_replaced_is_found_by_the_next_check(plant: RemoteSite) -> None:
     """A server in use is checked again and again."""
     server = plant.serve()
     model = plant.load(pace=replace(SOON, verify_s=0.05))
@@ -237,7 +183,7 @@ def test_a_server_whose_model_is_replaced_is_found_by_the_next_check(plant: Plan
     assert plant.failures("golden") >= 1
 
 
-def test_metadata_that_do_not_fit_are_found_before_a_window_is_sent(plant: Plant) -> None:
+def test_metadata_that_do_not_fit_are_found_before_a_window_is_sent(plant: RemoteSite) -> None:
     """Its tensors are compared with the manifest's."""
     server = plant.serve(outputs_as="BYTES")
     model = plant.load()
@@ -246,7 +192,7 @@ def test_metadata_that_do_not_fit_are_found_before_a_window_is_sent(plant: Plant
     assert server.served.requests == []
 
 
-def test_a_server_that_is_slower_than_its_timeout_is_not_used(plant: Plant) -> None:
+def test_a_server_that_is_slower_than_its_timeout_is_not_used(plant: RemoteSite) -> None:
     """The golden vectors are right, but every run would be too late."""
     plant.serve(slow_s=0.08)
     model = plant.load(timeout_s=0.05)
@@ -254,7 +200,7 @@ def test_a_server_that_is_slower_than_its_timeout_is_not_used(plant: Plant) -> N
     assert "more than 50 ms" in model.remote.trouble
 
 
-def test_a_server_that_is_gone_costs_the_model_thread_nothing(plant: Plant) -> None:
+def test_a_server_that_is_gone_costs_the_model_thread_nothing(plant: RemoteSite) -> None:
     """Connections are opened by the server's own thread."""
     server = plant.serve()
     model = plant.load()
@@ -267,7 +213,7 @@ def test_a_server_that_is_gone_costs_the_model_thread_nothing(plant: Plant) -> N
     assert plant.scored("local") == 303
 
 
-def test_a_handshake_that_does_not_end_holds_up_nobody(plant: Plant) -> None:
+def test_a_handshake_that_does_not_end_holds_up_nobody(plant: RemoteSite) -> None:
     """TLS to a server that only accepts connections."""
     server = plant.serve()
     model = plant.load(urls=(server.url.replace("http", "https"),))
@@ -276,7 +222,7 @@ def test_a_handshake_that_does_not_end_holds_up_nobody(plant: Plant) -> None:
     assert not is_used(model)
 
 
-def test_tls_needs_the_authority_of_the_config(plant: Plant, tmp_path: Path) -> None:
+def test_tls_needs_the_authority_of_the_config(plant: RemoteSite, tmp_path: Path) -> None:
     """A server of an authority that is not named gets nothing."""
     files = tmp_path / "server.pem", tmp_path / "server.key"
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
@@ -298,7 +244,7 @@ def test_tls_needs_the_authority_of_the_config(plant: Plant, tmp_path: Path) -> 
 # -- late runs ------------------------------------------------------------------------------------
 
 
-def test_a_slow_answer_is_used_in_a_later_turn(plant: Plant) -> None:
+def test_a_slow_answer_is_used_in_a_later_turn(plant: RemoteSite) -> None:
     """A turn waits for a short time only; the answer of a large model is not lost."""
     server = plant.serve()
     model = plant.load(turn_s=0.01, timeout_s=2.0)
@@ -311,7 +257,7 @@ def test_a_slow_answer_is_used_in_a_later_turn(plant: Plant) -> None:
     assert plant.scored("remote") == 3
 
 
-def test_a_late_run_that_never_ends_is_scored_here(plant: Plant) -> None:
+def test_a_late_run_that_never_ends_is_scored_here(plant: RemoteSite) -> None:
     """At its timeout."""
     server = plant.serve()
     model = plant.load(turn_s=0.01, timeout_s=0.1)
@@ -381,7 +327,7 @@ def test_the_config_binds_bundles_to_servers_whatever_they_name() -> None:
         assert route.refused == ()
 
 
-def test_a_bundle_whose_server_is_not_listed_is_scored_here_and_says_so(plant: Plant) -> None:
+def test_a_bundle_whose_server_is_not_listed_is_scored_here_and_says_so(plant: RemoteSite) -> None:
     """Loaded as the daemon does; the server never hears of it."""
     server = plant.serve()
     made = load_manifest(plant.folder)
@@ -420,7 +366,7 @@ def test_a_bundle_whose_server_is_not_listed_is_scored_here_and_says_so(plant: P
     ],
 )
 def test_a_manifest_with_a_wrong_remote_is_refused(
-    plant: Plant, changes: dict[str, Any], said: str
+    plant: RemoteSite, changes: dict[str, Any], said: str
 ) -> None:
     """With the key in words."""
     named = replace(load_manifest(plant.folder), remote=RemoteSpec(**changes), sha256={})
