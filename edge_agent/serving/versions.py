@@ -281,7 +281,8 @@ class BundleVersions:
         is_isolated = run.model.is_isolated
         if queue.late is not None or is_other or monotonic_s < queue.rest_until_s:
             return queue.add(run)
-        if is_isolated and monotonic_s and self._is_replaceable_later():
+        rests = is_isolated and run.model.remote is None  # a server has begun already
+        if rests and monotonic_s and self._is_replaceable_later():
             queue.rest_until_s = monotonic_s + self._budget.rest_s
         waiting = queue.drain(run.model, self.deployments) if queue and is_isolated else None
         if waiting is not None:
