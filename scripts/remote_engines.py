@@ -72,6 +72,7 @@ HEALTHY_ROWS: Final = 400
 ADDED_MS: Final = 2.0
 RUNS: Final = 400
 SETTLE_S: Final = 11.0  # a server that fails again sooner is probed less often
+_ALONE: Final = ("nan", "hang")  # their alarms are awaited from the beginning to the end
 SHARE: Final = 0.99  # of the windows that a server must score
 _SIGNAL: Final = re.compile(r"\W")
 
@@ -294,7 +295,7 @@ def faults_of(args: argparse.Namespace, kind: str, server: Program, folder: Path
     with RemotePlant(folder, site_of([host.url])) as plant:
         plant.wait_used()
         for fault in faults:
-            took = plant.live_through(host, fault, SETTLE_S, is_alone=fault != "sigkill")
+            took = plant.live_through(host, fault, SETTLE_S, is_alone=fault in _ALONE)
             returns.append(took["return"])
             if fault != "sigkill" or len(returns) == len(faults):
                 shown = ", ".join(f"{what} {s:.1f} s" for what, s in took.items())

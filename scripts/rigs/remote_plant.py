@@ -32,7 +32,7 @@ from edge_agent.testing import (
 from scripts.rigs import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 STEP_MS: Final = 100
@@ -206,7 +206,6 @@ class RemotePlant:
         wait_until(lambda: self.windows("remote") > 0, WAIT_S, "windows at the server")
 
     def _config(self) -> dict[str, Any]:
-        use: Callable[[str], dict[str, Any]] = lambda name: {"bundle": name, "lateness": "200ms"}  # noqa: E731
         return {
             "gateway": {"id": "gateway"},
             "models_dir": str(self.folder / "models"),
@@ -227,7 +226,7 @@ class RemotePlant:
             "templates": {
                 "pump": {
                     "signals": {name: {} for name in INPUTS},
-                    "models": [use(REMOTE), use(LOCAL)],
+                    "models": [{"bundle": name} for name in (REMOTE, LOCAL)],
                 }
             },
             "assets": {asset: {"template": "pump"} for asset in ASSETS},
