@@ -16,6 +16,7 @@ from edge_agent.models.bundle.remote_spec import RemoteSpec
 from edge_agent.models.runtime.remote import RemoteEngine, checks_of
 from edge_agent.models.runtime.remote_server import Pace
 from edge_agent.ops.metrics import Metrics
+from edge_agent.testing import wait_until
 from edge_agent.transport import Waits
 from scripts.rigs.oip_server import OipServer, served_bundle
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from edge_agent.models import Model
 
-SOON = Pace(Waits(0.02, 0.05), settle_s=10.0, verify_s=60.0, probe_s=0.5)
+SOON = Pace(Waits(0.02, 0.05), settle_s=10.0, verify_s=60.0, probe_s=5.0)
 
 
 class RemoteSite:
@@ -45,9 +46,15 @@ class RemoteSite:
         return made
 
     def load(
-        self, *, pace: Pace = SOON, turn_s: float = 1.0, timeout_s: float = 0.3, **server: Any
+        self,
+        *,
+        pace: Pace = SOON,
+        turn_s: float = 5.0,
+        timeout_s: float = 2.0,
+        is_good: bool = True,
+        **server: Any,
     ) -> Model:
-        """The model with these servers, each probed once."""
+        """The model with these servers, each probed once; is_good: they can be used."""
         urls = tuple(one.url for one in self.servers)
         allowed = (RemoteServer(**{"urls": urls, "bundles": (NAME,), **server}),)
         manifest = load_manifest(self.folder)
@@ -59,7 +66,9 @@ class RemoteSite:
         model = SessionRegistry(self.folder.parent, runtime(), self.metrics, trust).load(NAME)
         model.use_servers(RemoteEngine(route, checks, self.metrics, turn_s, pace))
         assert model.remote is not None
-        model.remote.wait_probed(5.0)
+        model.remote.wait_probed(20.0)
+        if is_good:  # a busy machine may need another probe
+            wait_until(lambda: is_used(model), timeout_s=20, what="the servers")
         self.model = model
         return model
 

@@ -80,7 +80,7 @@ def test_calls_go_to_the_server_with_the_fewest_that_wait(plant: RemoteSite) -> 
     """A run of several batches uses both, and one that fails is replaced by the other."""
     for _ in range(2):
         plant.serve(slow_s=0.005)
-    model = plant.load(timeout_s=0.5)
+    model = plant.load()
     before = [one.served.scored for one in plant.servers]
     model.infer({"x": np.ones((6 * 64, 4, 2), np.float32)})
     shares = [one.served.scored - old for one, old in zip(plant.servers, before, strict=True)]
@@ -98,7 +98,7 @@ def test_the_key_is_sent_and_is_in_no_text(
     """A wrong key is refused by the server; no reason repeats it."""
     server = plant.serve(key="correct-horse")
     monkeypatch.setenv("REMOTE_KEY", "wrong-battery")
-    model = plant.load(key=Secret(env="REMOTE_KEY"))
+    model = plant.load(key=Secret(env="REMOTE_KEY"), is_good=False)
     assert model.remote is not None
     assert "401" in model.remote.trouble
     assert "battery" not in str(model.remote.as_dict())
@@ -132,11 +132,11 @@ def test_what_a_server_answers_wrong_the_graph_here_scores_in_the_same_run(
 ) -> None:
     """Nothing wrong is used, the trouble says so, and the server returns by itself."""
     server = plant.serve()
-    model = plant.load(timeout_s=0.1)
+    model = plant.load(timeout_s=0.6)
     server.served.mode = mode
     begin_s = time.monotonic()
     assert model.infer(X).score.tolist() == [1.0, 2.0, 3.0]
-    assert time.monotonic() - begin_s < 1.0
+    assert time.monotonic() - begin_s < 5.0
     assert (plant.scored("remote"), plant.scored("local")) == (0, 3)
     assert plant.failures(LABELS[mode]) >= 1
     assert not is_used(model)
@@ -167,7 +167,7 @@ def test_the_control_without_checks_a_wrong_answer_is_used(
 def test_a_server_with_another_model_is_never_used(plant: RemoteSite) -> None:
     """Its answers look right; the golden vectors do not come back."""
     plant.serve(mode="wrong_values")
-    model = plant.load()
+    model = plant.load(is_good=False)
     assert model.remote is not None
     assert "golden vectors are not reproduced: score is off by 3" in model.remote.trouble
     assert model.infer(X).score.tolist() == [1.0, 2.0, 3.0]
@@ -186,7 +186,7 @@ def test_a_server_whose_model_is_replaced_is_found_by_the_next_check(plant: Remo
 def test_metadata_that_do_not_fit_are_found_before_a_window_is_sent(plant: RemoteSite) -> None:
     """Its tensors are compared with the manifest's."""
     server = plant.serve(outputs_as="BYTES")
-    model = plant.load()
+    model = plant.load(is_good=False)
     assert model.remote is not None
     assert "output 'score' is BYTES there, not FP32" in model.remote.trouble
     assert server.served.requests == []
@@ -195,7 +195,7 @@ def test_metadata_that_do_not_fit_are_found_before_a_window_is_sent(plant: Remot
 def test_a_server_that_is_slower_than_its_timeout_is_not_used(plant: RemoteSite) -> None:
     """The golden vectors are right, but every run would be too late."""
     plant.serve(slow_s=0.08)
-    model = plant.load(timeout_s=0.05)
+    model = plant.load(timeout_s=0.05, is_good=False)
     assert model.remote is not None
     assert "more than 50 ms" in model.remote.trouble
 
@@ -209,14 +209,14 @@ def test_a_server_that_is_gone_costs_the_model_thread_nothing(plant: RemoteSite)
     begin_s = time.perf_counter()
     for _ in range(100):
         model.infer(X)
-    assert time.perf_counter() - begin_s < 1.0
+    assert time.perf_counter() - begin_s < 5.0
     assert plant.scored("local") == 303
 
 
 def test_a_handshake_that_does_not_end_holds_up_nobody(plant: RemoteSite) -> None:
     """TLS to a server that only accepts connections."""
     server = plant.serve()
-    model = plant.load(urls=(server.url.replace("http", "https"),))
+    model = plant.load(urls=(server.url.replace("http", "https"),), is_good=False)
     assert model.remote is not None
     assert model.infer(X).score.tolist() == [1.0, 2.0, 3.0]
     assert not is_used(model)
@@ -231,7 +231,7 @@ def test_tls_needs_the_authority_of_the_config(plant: RemoteSite, tmp_path: Path
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     server = plant.serve(tls=context)
-    model = plant.load()
+    model = plant.load(is_good=False)
     assert model.remote is not None
     assert "its certificate is not trusted" in model.remote.trouble
     assert server.served.requests == []
@@ -247,12 +247,12 @@ def test_tls_needs_the_authority_of_the_config(plant: RemoteSite, tmp_path: Path
 def test_a_slow_answer_is_used_in_a_later_turn(plant: RemoteSite) -> None:
     """A turn waits for a short time only; the answer of a large model is not lost."""
     server = plant.serve()
-    model = plant.load(turn_s=0.01, timeout_s=2.0)
-    server.served.slow_s = 0.1
+    model = plant.load(turn_s=0.01, timeout_s=10.0)
+    server.served.slow_s = 0.5
     begin_s = time.monotonic()
     with pytest.raises(LateError):
         model.infer(X)
-    assert time.monotonic() - begin_s < 0.09
+    assert time.monotonic() - begin_s < 0.45
     assert late_scores(model) == [1.0, 2.0, 3.0]
     assert plant.scored("remote") == 3
 
@@ -260,7 +260,7 @@ def test_a_slow_answer_is_used_in_a_later_turn(plant: RemoteSite) -> None:
 def test_a_late_run_that_never_ends_is_scored_here(plant: RemoteSite) -> None:
     """At its timeout."""
     server = plant.serve()
-    model = plant.load(turn_s=0.01, timeout_s=0.1)
+    model = plant.load(turn_s=0.01, timeout_s=0.6)
     server.served.mode = "hang"
     with pytest.raises(LateError):
         model.infer(X)

@@ -58,7 +58,7 @@ class GrpcServer:
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked.append((request, dict(context.invocation_metadata())))
         if self.mode == "hang":
-            time.sleep(0.5)
+            time.sleep(1.5)
         if self.mode == "refuse":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
         x = np.frombuffer(request.raw_input_contents[0], "<f4").reshape(-1, 4, 2)
@@ -109,7 +109,7 @@ def test_what_a_server_answers_wrong_by_grpc_the_graph_here_scores(
     site: RemoteSite, server: GrpcServer, mode: str, label: str
 ) -> None:
     """And the server returns by itself."""
-    model = site.load(urls=(server.url,), timeout_s=0.2)
+    model = site.load(urls=(server.url,), timeout_s=0.6)
     server.mode = mode
     assert model.infer(X).score.tolist() == [1.0, 2.0, 3.0]
     assert site.failures(label) >= 1

@@ -36,7 +36,7 @@ def site(tmp_path: Path) -> Iterator[RemoteSite]:
 def test_a_server_that_turns_wrong_costs_no_window(site: RemoteSite, mode: str) -> None:
     """Each window is told once, with its own score; the alarm says why, until the return."""
     server = site.serve()
-    model = site.load(turn_s=0.5, timeout_s=0.5)
+    model = site.load(turn_s=1.0, timeout_s=1.0)
     plant = Watched(config())
     plant.use(model)
     plant.rows(6, 1.0)
@@ -93,7 +93,7 @@ def test_models_of_this_gateway_run_before_a_turn_waits_for_a_server(
     server = site.serve()
     made = mean_bundle(tmp_path / "other", INPUTS, length=LENGTH)
     other = model_of_graph(made, (tmp_path / "other" / "model.onnx").read_bytes())
-    model = site.load(turn_s=TURN_S, timeout_s=TURN_S, pace=Pace())
+    model = site.load(turn_s=TURN_S, timeout_s=TURN_S, pace=Pace(), is_good=False)
     order: list[str] = []
 
     def noting(one: Model) -> Callable[..., Outputs]:
