@@ -1,7 +1,7 @@
 """Figures of the daemon on this machine, with its own mosquitto on the loopback.
 
     scripts/bench                 # everything, about three minutes
-    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference
+    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference | predict
 
 stages  CPU seconds per million values of each part of the path, in one process
 models  cost of drift, explanations and a shadow, as ratios to the path without them
@@ -11,6 +11,7 @@ fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
 idle    start-up until ready, and CPU and memory without load
 inference  the latency and CPU of the path with and without 100 requests/s of another program, in
         turns: the medians of the ratios of neighbouring turns
+predict  how long the answers of POST /api/predict take, the first and the later ones
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_agent.client import Client
 from edge_agent.testing import DaemonProcess
 from scripts.pipeline_bench.inference import InferenceLoad
 from scripts.pipeline_bench.load import SIGNALS, Load
 from scripts.pipeline_bench.model_costs import model_costs
-from scripts.pipeline_bench.site import broker, fleet_config, stages
+from scripts.pipeline_bench.site import (
+    TABLE_INPUTS,
+    TABLE_MODEL,
+    broker,
+    fleet_config,
+    stages,
+    table_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +163,23 @@ def inference_section(folder: Path, seconds: float) -> None:
     print(f"| ratio | {' | '.join(f'{one:.2f}' for one in medians)} | - |")
 
 
+def predict_section(folder: Path, _seconds: float) -> None:
+    """Tables of two inputs, each with another number of rows, to one process after the other."""
+    print("| rows | first answer of the process, s | later ones, s (median of 3) |")
+    print("| --- | --- | --- |")
+    with DaemonProcess(table_config(folder)) as daemon:
+        client = Client(daemon.url, timeout_s=120.0)
+        for rows in (300, 20_000, 400_000):
+            table = {name: [float(row % 17) for row in range(rows)] for name in TABLE_INPUTS}
+            took = []
+            for _ in range(4):
+                begin = time.monotonic()
+                client.predict_failure(table, model=TABLE_MODEL)
+                took.append(time.monotonic() - begin)
+            first = f"{took[0]:.2f}" if rows == 300 else "-"  # noqa: PLR2004 (the process is new)
+            print(f"| {rows} | {first} | {statistics.median(took[1:]):.2f} |", flush=True)
+
+
 _TURNS = 5
 _OF_OTHERS = ("service", "inference")  # threads of the daemon that serve other programs
 
@@ -164,6 +190,7 @@ SECTIONS: dict[str, Callable[[Path, float], None]] = {
     "fleet": fleet_section,
     "idle": idle_section,
     "inference": inference_section,
+    "predict": predict_section,
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from edge_agent.daemon import Replay, load_config
 from edge_agent.learning import Recipe, learn
 from edge_agent.models import InputSpec
 from edge_agent.sources.mqtt import Decoder, FrameCutter, Refusals, Routes
-from edge_agent.testing import Mosquitto, find_free_port
+from edge_agent.testing import Mosquitto, find_free_port, mean_bundle
 from edge_agent.values import BoundedIntake
 from scripts.pipeline_bench.load import SIGNALS, payloads
 
@@ -84,6 +84,31 @@ def fleet_config(
     )
     path = folder / "edge-agent.yaml"
     path.write_text(text)
+    return path
+
+
+TABLE_MODEL, TABLE_INPUTS = "table", ("a", "b")
+TABLE_CONFIG = """
+gateway: {{id: bench}}
+models_dir: {folder}/models
+trust: {{allow_unsigned: ["*"]}}
+store: {{path: {folder}/store.db}}
+http: {{port: {http}}}
+sources:
+  plant: {{type: mqtt, url: "mqtt://127.0.0.1:{away}", subscribe: [{{topic: "x/{{asset}}"}}]}}
+sinks: {{log: {{type: log}}}}
+templates: {{pair: {{signals: {{a: {{}}, b: {{}}}}, models: [{{bundle: table}}]}}}}
+assets: {{P-1: {{template: pair}}}}
+"""
+
+
+def table_config(folder: Path) -> Path:
+    """A config with a model of two inputs, and no data."""
+    mean_bundle(folder / "models" / TABLE_MODEL, list(TABLE_INPUTS), length=16)
+    path = folder / "edge-agent.yaml"
+    path.write_text(
+        TABLE_CONFIG.format(folder=folder, http=find_free_port(), away=find_free_port())
+    )
     return path
 
 
