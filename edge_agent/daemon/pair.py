@@ -381,7 +381,8 @@ class Pair:
         if self._link is not None:
             self._link.show_state("standby")
             self._link.follow_alerts(wanted=True)
-        await self._record("standby", f"active: {self._lease.holder if self._lease else ''}")
+        last = self._lease.last if self._lease else None
+        await self._record("standby", f"active: {last.member if last else 'unknown'}")
 
     async def _record(self, what: str, detail: str) -> None:
         log.warning("role changed", extra={"role": what, "member": self.own, "detail": detail})
