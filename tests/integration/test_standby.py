@@ -47,8 +47,7 @@ def site_of(folder: Path, broker: Mosquitto, name: str, **changes: Any) -> Site:
     own.mkdir(exist_ok=True)
     changes["models_dir"] = str(models_of(folder))
     named = {"gateway": {"id": "gateway", "member": name}, "standby": {"lease": LEASE}}
-    site = Site(own, broker.url, **(named | changes))
-    return site
+    return Site(own, broker.url, **(named | changes))
 
 
 def member(folder: Path, broker: Mosquitto, name: str, **changes: Any) -> Running:
