@@ -47,6 +47,8 @@ class AlarmTable:
     and pending delays start again.
 
     watched: ids of alarms that need every observation; the others need only a level >= 1.
+    decided_us: event time before which the other gateway of a pair has decided; older observations
+    are of values that waited while we were away.
     flooded: assets in a flood; call `advance` with their event time also without observations.
     """
 
@@ -61,6 +63,7 @@ class AlarmTable:
         last_number: Callable[[str], int] = lambda _alarm_id: 0,
     ) -> None:
         self.watched: set[str] = set()
+        self.decided_us = 0
         self.rules = rules
         self._limits = limits
         self._floods = Floods(limits)
@@ -75,7 +78,7 @@ class AlarmTable:
 
     def accept_observation(self, observation: Observation) -> Sequence[Transition]:
         """Accept an observation; NaN is ignored. Raises NotFoundError for an unknown id."""
-        if math.isnan(observation.level):
+        if math.isnan(observation.level) or observation.at_us < self.decided_us:
             return _NOTHING
         alarm_id = observation.alarm_id
         track = self._tracks.get(alarm_id)

@@ -41,6 +41,7 @@ log = logging.getLogger("edge_agent.daemon")
 SETTLE_S: Final = 0.2  # what the other one sent last may still be on its way
 SYNC_S: Final = 5.0
 FLUSH_S: Final = 0.5
+CATCH_UP_S: Final = 60.0  # of values that waited, after a take-over
 ALONE_S: Final = 60.0  # without another member: an alarm
 _TICKS: Final = 20  # in a lease
 _COMPARED_S: Final = 10.0
@@ -362,6 +363,8 @@ class Pair:
                 now_us,
                 self._decided_us if is_other else 0,
             )
+            if is_other:
+                self._ignore_old_values()
             await self._publisher.activate()
             await self._publisher.send(found, now_us)
         if self._link is not None:
@@ -369,6 +372,15 @@ class Pair:
             self._link.show_state("active")
         self._metrics.takeovers.inc()
         await self._record("active", f"epoch {lease.epoch}, before: {lease.previous or 'nobody'}")
+
+    def _ignore_old_values(self) -> None:
+        """Raise nothing again from values that waited for us; only for a while.
+
+        A source whose clock is far behind would else never raise anything.
+        """
+        alarms = self._runtime().alarms
+        alarms.decided_us = self._decided_us
+        asyncio.get_running_loop().call_later(CATCH_UP_S, setattr, alarms, "decided_us", 0)
 
     async def _step_down(self) -> None:
         """The other one is active: nothing of ours counts any more."""

@@ -110,3 +110,11 @@ def test_an_announced_flood_goes_on() -> None:
     flood = Alarm("P-1.flood", "P-1", AlarmState.UNACK, 3, active=True, count=1)
     assert list(desk.table.take_over(flood, us(0))) == []
     assert "P-1" in desk.table.flooded
+
+
+def test_values_that_waited_while_we_were_away_raise_nothing_again() -> None:
+    """The broker kept them for us; the other gateway raised and ended that fault."""
+    desk = Desk(SLOW)
+    desk.table.decided_us = us(50)
+    assert desk.see(2.0, 40) == []
+    assert desk.see(2.0, 51) == ["P-1.a raise"]

@@ -104,7 +104,7 @@ async def test_a_planned_stop_hands_the_alarm_over_with_its_acknowledgement(
             await until(lambda: role(second) is Role.ACTIVE, "taken over", WAIT_S)
             took_s = asyncio.get_running_loop().time() - begin
             await stopping
-            feed.send("P-2", 30, flow=14.0)
+            Feed(bus, now_ms() - 3_000).send("P-2", 30, flow=14.0)
             await until(lambda: raises(bus, "P-2"), "raised by the other one", WAIT_S)
             await until(lambda: bus.bodies("/_svc/gateway/status")[-1:] == [b"online"], "online")
             await asyncio.sleep(0.5)
@@ -163,6 +163,7 @@ async def test_four_shards_raise_each_fault_once_while_one_fails(
             feed.send(asset, 30)
         await until(lambda: second.windows() > 0, "warm", WAIT_S)
         await fail(first, how)
+        feed = Feed(bus, now_ms() - 3_000)
         for asset in ALL:
             feed.send(asset, 30, flow=14.0)
         await until(lambda: all(raises(bus, asset) for asset in ALL), "all raised", WAIT_S)
