@@ -7,7 +7,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from edge_agent.client import calls
-from edge_agent.client.blocking import RETRIES, TIMEOUT_S, tls_of
 from edge_agent.client.errors import ClientError, ServerError
 from edge_agent.client.exchange import (
     MAX_ANSWER,
@@ -15,17 +14,16 @@ from edge_agent.client.exchange import (
     Pause,
     Reply,
     Request,
+    Run,
     TextEvents,
     as_method,
     check,
-    parse_url,
-    steps,
     unreachable,
 )
+from edge_agent.client.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-    from os import PathLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,23 +42,8 @@ def _awaiting(
     return method
 
 
-class AsyncClient:
+class AsyncClient(Gateway):
     """A gateway, for asyncio; parameters and methods are those of `Client`, to be awaited."""
-
-    def __init__(
-        self,
-        url: str,
-        api_key: str | None = None,
-        *,
-        ca: str | PathLike[str] | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: int = RETRIES,
-    ) -> None:
-        self._address = parse_url(url)
-        self._api_key = api_key
-        self._tls = tls_of(self._address, ca)
-        self._timeout_s = timeout_s
-        self._retries = retries
 
     predict_failure = _awaiting(calls.predict_failure)
     ask = _awaiting(calls.ask)
@@ -81,7 +64,7 @@ class AsyncClient:
         """Yield the text piece by piece, as it is generated; options: as of `generate_text`."""
         request = await self.run(calls.text_request(prompt, max_tokens, stream=True, **options))
         events = TextEvents()
-        try:
+        with self._named():
             async with self._open(request) as answer:
                 if answer.status >= 300:  # noqa: PLR2004 (no success)
                     check(await answer.whole())
@@ -89,33 +72,24 @@ class AsyncClient:
                     async for data in chunks:
                         for text in events.feed(data):
                             yield text
-        except ClientError as error:
-            error.url = self._address.url
-            raise
 
     async def run(self, call: Call[T]) -> T:
         """Carry out a call."""
-        todo = steps(call, self._retries)
-        try:
-            action = next(todo)
-            while True:
+        run = Run(call, self._retries)
+        with self._named():
+            while (action := run.action) is not None:
                 if isinstance(action, Pause):
                     await asyncio.sleep(action.seconds)
-                    action = next(todo)
+                    run.go_on()
                     continue
                 try:
                     async with self._open(action) as answer:
                         reply = await answer.whole()
                 except ClientError as error:
-                    action = todo.throw(error)
+                    run.fail(error)
                 else:
-                    action = todo.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        except ClientError as error:
-            error.url = self._address.url
-            raise
+                    run.go_on(reply)
+        return run.result
 
     @asynccontextmanager
     async def _open(self, request: Request) -> AsyncIterator[_Answer]:

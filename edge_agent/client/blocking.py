@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -13,28 +12,24 @@ from edge_agent.client import calls
 from edge_agent.client.errors import ClientError, ServerError
 from edge_agent.client.exchange import (
     MAX_ANSWER,
-    Address,
     Call,
     Pause,
     Reply,
     Request,
+    Run,
     TextEvents,
     as_method,
     check,
-    parse_url,
-    steps,
     unreachable,
 )
+from edge_agent.client.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from os import PathLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TIMEOUT_S: Final = 30.0
-RETRIES: Final = 2
 _CHUNK: Final = 1 << 16
 
 
@@ -46,7 +41,7 @@ def _blocking(make: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]
     return method
 
 
-class Client:
+class Client(Gateway):
     """A gateway: `Client("http://127.0.0.1:9460", api_key)`; safe to use in several threads.
 
     url: `http://`, `https://`, or `unix:/path` of its socket. api_key: of `edge-agent keys create`.
@@ -54,21 +49,6 @@ class Client:
     have longer ones of their own. retries: of what is safe to repeat. Raises ClientErrors, and
     ValueError for an url that is none.
     """
-
-    def __init__(
-        self,
-        url: str,
-        api_key: str | None = None,
-        *,
-        ca: str | PathLike[str] | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: int = RETRIES,
-    ) -> None:
-        self._address = parse_url(url)
-        self._api_key = api_key
-        self._tls = tls_of(self._address, ca)
-        self._timeout_s = timeout_s
-        self._retries = retries
 
     predict_failure = _blocking(calls.predict_failure)
     ask = _blocking(calls.ask)
@@ -84,36 +64,26 @@ class Client:
         """Yield the text piece by piece, as it is generated; options: as of `generate_text`."""
         request = self.run(calls.text_request(prompt, max_tokens, stream=True, **options))
         events = TextEvents()
-        try:
-            with closing(self._stream(request)) as chunks:
-                for data in chunks:
-                    yield from events.feed(data)
-        except ClientError as error:
-            error.url = self._address.url
-            raise
+        with self._named(), closing(self._stream(request)) as chunks:
+            for data in chunks:
+                yield from events.feed(data)
 
     def run(self, call: Call[T]) -> T:
         """Carry out a call."""
-        todo = steps(call, self._retries)
-        try:
-            action = next(todo)
-            while True:
+        run = Run(call, self._retries)
+        with self._named():
+            while (action := run.action) is not None:
                 if isinstance(action, Pause):
                     time.sleep(action.seconds)
-                    action = next(todo)
+                    run.go_on()
                     continue
                 try:
                     reply = self._send(action)
                 except ClientError as error:
-                    action = todo.throw(error)
+                    run.fail(error)
                 else:
-                    action = todo.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        except ClientError as error:
-            error.url = self._address.url
-            raise
+                    run.go_on(reply)
+        return run.result
 
     def _send(self, request: Request) -> Reply:
         connection, answer, until_s = self._open(request)
@@ -170,11 +140,6 @@ class _UnixConnection(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-def tls_of(address: Address, ca: str | PathLike[str] | None) -> ssl.SSLContext | None:
-    """The verifying context of an address; None without TLS. OSError if `ca` cannot be read."""
-    return ssl.create_default_context(cafile=ca) if address.is_tls else None
 
 
 def _headers(answer: HTTPResponse) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Requests and replies without any input or output: what to send, when to repeat it, what it means.
 
 A call is a generator: it yields a `Request`, is sent the `Reply`, and returns its result. A
-transport carries out what `steps` yields, which is all that a sync and an async client differ in.
+transport carries out what `Run` asks for, which is all that a sync and an async client differ in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from inspect import Parameter, signature
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from edge_agent import __version__
@@ -112,6 +112,34 @@ def post(path: str, body: Mapping[str, object], **more: Any) -> Request:  # noqa
 def part(text: str) -> str:
     """A text as one part of a path."""
     return quote(text, safe="")
+
+
+class Run(Generic[T]):
+    """A call that a transport carries out: it does `action` and says what came of it, until None.
+
+    result: of the call, once there is no action. Raises the ClientErrors of the call.
+    """
+
+    result: T
+
+    def __init__(self, call: Call[T], retries: int) -> None:
+        self.action: Request | Pause | None = None
+        self._steps = steps(call, retries)
+        self._take(self._steps.__next__)
+
+    def go_on(self, reply: Reply | None = None) -> None:
+        """The request has this reply, or the pause is over."""
+        self._take(lambda: self._steps.send(reply))
+
+    def fail(self, error: ClientError) -> None:
+        """The request has no reply."""
+        self._take(lambda: self._steps.throw(error))
+
+    def _take(self, step: Callable[[], Request | Pause]) -> None:
+        try:
+            self.action = step()
+        except StopIteration as end:
+            self.action, self.result = None, end.value
 
 
 def steps(call: Call[T], retries: int) -> Steps[T]:
