@@ -33,6 +33,9 @@ MOSQUITTO: Final = Need(
 NODE_OPCUA: Final = Need(
     "node-opcua", lambda: find_node_modules() is not None, "scripts/test installs it with npm"
 )
+OPEN62541: Final = Need(
+    "o6 (open62541)", lambda: importlib.util.find_spec("o6") is not None, "pip install o6"
+)
 ROOT_USER: Final = Need("root", lambda: os.geteuid() == 0, "run it as root")
 NSPAWN: Final = Need(
     "systemd-nspawn",

@@ -17,6 +17,7 @@ from scripts.rigs.faults.promises import (
     EXT4_TOOLS,
     MOSQUITTO,
     NODE_OPCUA,
+    OPEN62541,
     ROOT_USER,
     SCHEMATHESIS,
     USER_MODE_LINUX,
@@ -99,13 +100,23 @@ RELIABILITY: Final = (
     Promise(
         6,
         "opcua-outages",
-        "an OPC UA server that stalls or is killed is left, and found again",
+        "an OPC UA server that stalls, is killed or has no session free is told within three "
+        "keepalives, found again within 15 s, and holds no old session of ours (three makers)",
         tests=(
+            "integration/test_opcua_outages.py",
             f"{_OPCUA}a_stalled_server_is_left_and_found_again",
             f"{_OPCUA}a_killed_server_is_found_again",
             f"{_OPCUA}stopping_while_the_server_is_stalled_takes_no_longer_than_its_deadline",
         ),
-        needs=(NODE_OPCUA,),
+        control=Control(
+            "nobody looks at a server's silence",
+            tests=(
+                "integration/test_opcua_outages.py::"
+                "test_a_server_that_stalls_and_dies_is_told_found_again_and_holds_no_old_session"
+                "[control]",
+            ),
+        ),
+        needs=(NODE_OPCUA, OPEN62541),
     ),
     Promise(
         9,
