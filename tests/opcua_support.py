@@ -10,9 +10,11 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from certificates import write_certificate
@@ -32,7 +34,6 @@ from edge_agent.testing import ListIntake, find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from edge_agent.messages import LinkState
 
@@ -176,6 +177,21 @@ class NodeServer:
             return self._lines.get(timeout=READY_S)
         except queue.Empty:
             raise TimeoutError("the node-opcua server does not answer") from None
+
+
+class PeerServer(NodeServer):
+    """tests/integration/opcua_peer.py in a process of its own; maker: see there."""
+
+    def __init__(self, maker: str, folder: Path) -> None:
+        self.port = find_free_port()
+        self._command = [
+            sys.executable,
+            str(Path(__file__).with_name("integration") / "opcua_peer.py"),
+        ]
+        self._command += [maker, str(self.port)]
+        self._folder = folder
+        self._env = dict(os.environ)
+        self._process = None
 
 
 class CutProxy:

@@ -33,6 +33,10 @@ _FALLBACK: Final = "store/test_store_fallback.py::test_"
 _BULKHEADS: Final = "serving/test_bulkheads.py::test_"
 _VERSIONS: Final = "integration/test_model_versions.py::test_"
 _OPCUA: Final = "integration/test_opcua_source.py::test_"
+_STALLS: Final = (
+    "integration/test_opcua_outages.py::test_a_server_that_stalls_and_dies_is_told_found_again_"
+    "and_holds_no_old_session"
+)
 _OUTAGES: Final = "signals/test_outages.py::test_"
 _CLOCK: Final = "signals/test_gateway_clock.py::test_"
 
@@ -110,11 +114,7 @@ RELIABILITY: Final = (
         ),
         control=Control(
             "nobody looks at a server's silence",
-            tests=(
-                "integration/test_opcua_outages.py::"
-                "test_a_server_that_stalls_and_dies_is_told_found_again_and_holds_no_old_session"
-                "[control]",
-            ),
+            tests=(f"{_STALLS}[control]",),
         ),
         needs=(NODE_OPCUA, OPEN62541),
     ),

@@ -23,7 +23,7 @@ from scripts.rigs.faults.promises import (
     Promise,
 )
 
-_LATER: Final = "no rig yet"
+_READS: Final = "integration/test_read_only.py::test_whatever_the_config_the_plant_is_only_read"
 _OPCUA: Final = "integration/test_opcua_source.py::test_"
 _TLS: Final = "integration/test_mqtt_sink.py::test_tls_that_does_not_fit_is_refused_with_a_reason"
 _WRONG_SERVERS: Final = (
@@ -81,8 +81,16 @@ SECURITY: Final = (
         14,
         "read-only",
         "nothing is written to the plant, whatever the config",
+        tests=(
+            "integration/test_read_only.py",
+            "integration/test_opcua_history.py::test_only_services_that_read_are_used",
+        ),
+        control=Control(
+            "a daemon that writes to a node and to a topic",
+            tests=(f"{_READS}[control]",),
+        ),
+        needs=(MOSQUITTO,),
         page="security",
-        unmeasured=_LATER,
     ),
     Promise(
         16,

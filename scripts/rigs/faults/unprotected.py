@@ -7,6 +7,7 @@ Tests run with one through `Control.without`; a rig's daemon is started with one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -30,6 +31,7 @@ from edge_agent.sinks.mqtt import MqttSink
 from edge_agent.sinks.mqtt_connection import Connection
 from edge_agent.store import Store, reader, schema
 from edge_agent.transport import tls
+from edge_agent.transport.mqtt import BrokerSession
 from edge_agent.values import BoundedIntake
 
 if TYPE_CHECKING:
@@ -86,6 +88,26 @@ def sent_is_delivered() -> None:
         return 0
 
     Connection.publish = publish  # type: ignore[method-assign, assignment]
+
+
+def writes_to_the_plant() -> None:
+    """Each subscription is followed by a write: at a server to its node, at a broker to a topic."""
+    subscribe = BrokerSession.subscribe
+    module = importlib.import_module("edge_agent.sources.opcua.subscribe")
+    add = module.Subscriptions.add
+
+    async def then_publish(session: BrokerSession, *topics: Any, **options: Any) -> list[str]:  # noqa: ANN401
+        session._client.publish("plant/valve", b"1", 1)  # noqa: SLF001
+        return await subscribe(session, *topics, **options)
+
+    async def then_write(subscriptions: Any, items: Any) -> Any:  # noqa: ANN401
+        client = subscriptions._connection.client  # noqa: SLF001
+        with contextlib.suppress(Exception):
+            await client.get_node(items[0].node).write_value(1.0)
+        return await add(subscriptions, items)
+
+    BrokerSession.subscribe = then_publish  # type: ignore[method-assign, assignment]
+    module.Subscriptions.add = then_write
 
 
 def unnoticed_outages() -> None:
