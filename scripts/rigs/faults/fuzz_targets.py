@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 REFUSALS: Final = (EdgeAgentError, Refusal, RequestError)
 _ARRIVAL_US: Final = 1_767_225_600_000_000
 _FIRST_US: Final = 0
-_LAST_US: Final = 4_102_444_800_000_000  # the year 2100
+_LAST_US: Final = 10_000_000_000_000_000  # 2286: what is later than 2100 is told as a wrong clock
 _SPECS: Final = (
     Payload(),
     Payload(quality="q", value="data.value"),
