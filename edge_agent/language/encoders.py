@@ -88,6 +88,16 @@ def centre_of(encoder: Encoder, language: str) -> Vectors:
     return _CENTRES[key]
 
 
+def remember_centre(encoder: Encoder, language: str, kept: str) -> None:
+    """Use a mean that `kept_centre` returned: to make it takes seconds on a busy gateway."""
+    _CENTRES[encoder.name, language] = np.frombuffer(bytes.fromhex(kept), np.float32)
+
+
+def kept_centre(encoder: Encoder, language: str) -> str:
+    """The mean of a language as text, for an index to keep."""
+    return centre_of(encoder, language).tobytes().hex()
+
+
 def embedded_text(one: Stored) -> str:
     """What an encoder gets of a passage: its headings and its text."""
     return f"{one.path}\n{one.text}" if one.path else one.text

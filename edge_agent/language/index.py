@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
 
-VERSION: Final = 2  # of the tables and of how passages are cut: another one is made again
+VERSION: Final = 3  # of the tables and of how passages are cut: another one is made again
 MAX_BYTES: Final = 1 << 30  # of the file; further manuals are then not indexed
 _SCHEMA: Final = """
 CREATE TABLE documents (

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.language.calibration import calibrate, saved
 from edge_agent.language.documents import HTML, MARKDOWN, TEXT, Heading, Page
-from edge_agent.language.encoders import embedded_text, open_encoder
+from edge_agent.language.encoders import embedded_text, kept_centre, open_encoder
+from edge_agent.language.glossary import LANGUAGES
 from edge_agent.language.index import Document, Index
 from edge_agent.language.limits import limit_memory
 from edge_agent.language.pdf import MISSING
@@ -219,6 +220,8 @@ def encode(index: Index, encoder: Encoder) -> Iterator[dict[str, Any]]:
     """Make the vectors that are missing; all of them after a change of the encoder."""
     if index.meta("encoder") != encoder.name:
         index.db.execute("DELETE FROM vectors")
+        for language in LANGUAGES:
+            index.set_meta(f"centre {language}", kept_centre(encoder, language))
         index.set_meta("encoder", encoder.name)
         index.touch()
     done = 0

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.language.encoders import centre_of, unit
+from edge_agent.language.encoders import centre_of, remember_centre, unit
 from edge_agent.language.evidence import Evidence, folded, judge, pieces, weigh, weights_of
-from edge_agent.language.glossary import fold
+from edge_agent.language.glossary import LANGUAGES, fold
 from edge_agent.language.words import FIRST_DENSE, terms, trigrams
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class Retriever:
         self._parts = self.index.languages()
         self._near = {}
         if self.encoder is not None and self.index.meta("encoder") == self.encoder.name:
+            for language in LANGUAGES:
+                if kept := self.index.meta(f"centre {language}"):
+                    remember_centre(self.encoder, language, kept)
             ids, parts, vectors, languages = self.index.vectors()
             for one in self._parts:
                 mine = languages == one

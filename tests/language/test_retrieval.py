@@ -152,6 +152,28 @@ def test_an_encoder_counts_about_the_mean_of_each_language() -> None:
     assert centre_of(encoder, "zh")[0] > 0.9
 
 
+def test_the_means_of_questions_are_kept_in_the_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the first question of a busy gateway waits for one text, not for all of them."""
+    index, _ = index_of(folder)
+    encoder = _Biased()
+    list(encode(index, encoder))
+    monkeypatch.setattr("edge_agent.language.encoders._CENTRES", {})
+    asked_for: list[int] = []
+    real = encoder.encode_questions
+
+    def counted(texts: Sequence[str]) -> Any:
+        asked_for.append(len(texts))
+        return real(texts)
+
+    monkeypatch.setattr(encoder, "encode_questions", counted)
+    retriever = Retriever(index, encoder)
+    retriever.refresh()
+    assert retriever.search("轴承", "zh")
+    assert asked_for == [1]
+
+
 def test_a_threshold_for_each_language_of_questions_is_measured_and_shown(folder: Path) -> None:
     """And kept as it was measured; a manual of few sentences has the usual one and no rates."""
     (folder / "short.txt").write_text("One sentence that says little about the pump.\n")
