@@ -164,9 +164,10 @@ class PipelineLoop:
             self._follow_links()
         loop = asyncio.get_running_loop()
         scored: Sequence[Scored] = ()
-        if pipeline.deployments.is_resting(due):  # nothing, or it waits for a process
-            scored = pipeline.score_windows(due) if due else ()
-        else:
+        deployments = pipeline.deployments
+        if monotonic_s < deployments.rest_until_s and deployments.is_resting(due):
+            scored = pipeline.score_windows(due) if due else ()  # they wait: no thread is needed
+        elif due or deployments.due_s <= monotonic_s:
             scored = await loop.run_in_executor(self._model_thread, pipeline.score_windows, due)
         step = pipeline.update_alarms(scored)
         # A restart would lose an alarm of an asset that is not stored.

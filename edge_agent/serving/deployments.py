@@ -60,6 +60,7 @@ class Deployments:
     are still active in the repository on disk; baselines: which learned bundle scores which asset;
     on_change: called when another version is active, it must return at once. due_s: when `run` is
     to be called, by the monotonic clock, even if no window closes: windows wait for a process.
+    rest_until_s: until then some windows may only wait, see `is_resting`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Deployments:
         self._has_servers = False  # of any model that was active
         self._waiting: list[BundleVersions] = []  # with windows that wait for a process
         self.due_s = inf
+        self.rest_until_s = 0.0
         rules, limits = alarms.rules, config.alarms
         new_alarms = partial(ShadowAlarms, rules=rules, limits=limits, replayed=not live)
         self._shadows = Shadows(self._of_bundle, bindings, new_alarms, self._budget, metrics)
@@ -368,7 +370,10 @@ class Deployments:
             if self._has_servers:
                 ran = _servers_last(ran)
             self._finish_runs([one for bundle, run in ran for one in bundle.score(run, now_s)])
-            waiting = [bundle for bundle in scoring if bundle.queue]
+            rests_s = [bundle.queue.rest_until_s for bundle in scoring]
+            self.rest_until_s = max([self.rest_until_s, *rests_s])
+            queues = [(bundle, bundle.queue) for bundle in scoring]
+            waiting = [bundle for bundle, one in queues if one.waiting or one.late is not None]
             self._waiting = list(dict.fromkeys([*self._waiting, *waiting]))
         for bundle in waited:
             self._finish_runs(bundle.finish_late(now_s))

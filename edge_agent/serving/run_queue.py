@@ -19,29 +19,29 @@ _WAITING: Final = 10_000  # windows
 class RunQueue:
     """The run that is late, and the windows that closed since, for the next run.
 
-    rest_until_s: the next run begins then, by the monotonic clock.
+    rest_until_s: the next run begins then, by the monotonic clock. waiting: the windows.
     """
 
     def __init__(self) -> None:
         self.late: ModelRun | None = None
         self.rest_until_s = 0.0
-        self._waiting: list[WindowBatch] = []
+        self.waiting: list[WindowBatch] = []
 
     def __bool__(self) -> bool:
-        return self.late is not None or bool(self._waiting)
+        return self.late is not None or bool(self.waiting)
 
     def due_s(self) -> float:
         """When it should be looked at, by the monotonic clock; infinity if nothing waits."""
         if self.late is not None:
             return 0.0
-        return self.rest_until_s if self._waiting else inf
+        return self.rest_until_s if self.waiting else inf
 
     def add(self, run: ModelRun) -> list[ModelRun]:
         """Let the windows of a run wait; returns the oldest, unscored, if they are too many."""
-        self._waiting += run.batches
+        self.waiting += run.batches
         lost: list[ModelRun] = []
-        while sum(one.size for one in self._waiting) > _WAITING:
-            lost.append(ModelRun(run.model, [self._waiting.pop(0)], busy=True))
+        while sum(one.size for one in self.waiting) > _WAITING:
+            lost.append(ModelRun(run.model, [self.waiting.pop(0)], busy=True))
         return lost
 
     def drain_late(self) -> ModelRun | None:
@@ -51,14 +51,14 @@ class RunQueue:
 
     def drain(self, model: Model, deployments: Collection[Deployment]) -> ModelRun | None:
         """The windows that wait, as a run of this version; those of other deployments are lost."""
-        if self.late is not None or not self._waiting:
+        if self.late is not None or not self.waiting:
             return None
-        kept = [one for one in self._waiting if one.deployment in deployments]
-        self._waiting = []
+        kept = [one for one in self.waiting if one.deployment in deployments]
+        self.waiting = []
         return ModelRun(model, kept) if kept else None
 
     def follow_version(self) -> None:
         """Another version is active: it scores the windows of the late run."""
         late = self.drain_late()
         if late is not None:
-            self._waiting[:0] = late.batches
+            self.waiting[:0] = late.batches

@@ -284,7 +284,9 @@ class BundleVersions:
         rests = is_isolated and run.model.remote is None  # a server has begun already
         if rests and monotonic_s and self._is_replaceable_later():
             queue.rest_until_s = monotonic_s + self._budget.rest_s
-        waiting = queue.drain(run.model, self.deployments) if queue and is_isolated else None
+        waiting = (
+            queue.drain(run.model, self.deployments) if is_isolated and queue.waiting else None
+        )
         if waiting is not None:
             run = ModelRun(run.model, [*waiting.batches, *run.batches])
         is_limited = self.standby is not None or is_isolated
