@@ -112,7 +112,7 @@ class Bus:
     copies: int = 0  # events that came again with the same id
     alerts: dict[str, bytes] = field(default_factory=dict)  # alarm id -> retained state
     active: dict[str, tuple[str, float]] = field(default_factory=dict)  # gateway -> member, when
-    sent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    before: dict[str, tuple[str, float]] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     heard: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -170,7 +170,11 @@ class Bus:
         if "/member/" in topic:
             gateway, member = topic.split("/")[2], topic.rpartition("/")[2]
             if one.payload == b"active":
+                if self.active.get(gateway, ("", 0.0))[0] not in {"", member}:
+                    self.before[gateway] = self.active[gateway]
                 self.active[gateway] = member, now_s
+            elif self.active.get(gateway, ("", 0.0))[0] == member and gateway in self.before:
+                self.active[gateway] = self.before[gateway]  # it only believed so when it woke up
         elif "/_pdm/alert/" in topic:
             self.alerts[topic.rpartition("/")[2]] = bytes(one.payload)
         elif topic.endswith("/_pdm/event"):
@@ -220,6 +224,7 @@ class Member:
             "sources": {"plant": {"type": "mqtt", "url": url, "subscribe": [topic]}},
             "sinks": {"bus": {"type": "mqtt", "url": url, "keepalive": 5}},
             "templates": {"pump": pump},
+            "alarms": {"flood_limit": 10_000},
             "assets": {asset: {"template": "pump"} for asset in plan.assets},
         }
         if plan.control:
