@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_PASSAGES: Final = 3
 MAX_NEAREST: Final = 3
+_FURTHER: Final = 0.75  # of the rank of the best: a further passage answers too, or is not shown
 _MAX_WARNINGS: Final = 4
 
 
@@ -50,8 +51,9 @@ class Quoter:
         if not found or not self.is_good(found[0], language):
             return []
         is_own = found[0].evidence.is_own
-        group = [one for one in found if one.evidence.is_own == is_own][:MAX_PASSAGES]
-        return [one for one in group if self.is_good(one, language)]
+        least = _FURTHER * found[0].rank
+        group = [one for one in found if one.evidence.is_own == is_own and one.rank >= least]
+        return [one for one in group[:MAX_PASSAGES] if self.is_good(one, language)]
 
     def _warnings(self, quotes: Sequence[Quote]) -> list[Quote]:
         """The passages with signal words in the sections of the quotes."""
