@@ -37,7 +37,9 @@ def _read_line(line: str, out: Readings) -> None:
     parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
     if len(parts) not in {2, 3} or sum(map(len, parts)) + len(parts) - 1 > len(line):
         raise DecodeError("columns", "no line of measurement,tags fields time")
-    measurement, *tags = _COMMA.findall(parts[0])
+    measurement, *tags = _COMMA.findall(parts[0]) or [""]
+    if not measurement:
+        raise DecodeError("columns", "no line of measurement,tags fields time")
     doc: dict[str, Any] = {"measurement": _plain(measurement)}
     doc |= {key: _plain(value) for key, value in map(_pair, tags)}
     doc |= {key: _value(value) for key, value in map(_pair, _COMMA.findall(parts[1]))}
