@@ -43,7 +43,6 @@ log = logging.getLogger("edge_agent.ops")
 SHUTDOWN_S: Final = 1.0
 RETRY_S: Final = 5.0  # between attempts to listen on an address that another program has
 _PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_BACKLOG: Final = 1024  # connections that wait for us, in a flood
 
 
 @dataclass(slots=True)
@@ -134,8 +133,7 @@ class HttpServer:
 
     async def _open_tcp(self) -> asyncio.Server:
         loop, config = asyncio.get_running_loop(), self._config
-        # A queue that is full drops a SYN: who asks again does so a second later.
-        server = await loop.create_server(self._connect, config.host, config.port, backlog=_BACKLOG)
+        server = await loop.create_server(self._connect, config.host, config.port)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
