@@ -240,3 +240,13 @@ def test_huge_numbers_do_not_become_infinite() -> None:
     batch = batch_of([single(0)], Payload(time=""), timed=False)
     rows = fast(batch, [(0, b"1e308"), (0, b"-" + b"9" * 300)])
     assert rows is None or all(math.isfinite(row[2]) for row in rows)
+
+
+@pytest.mark.parametrize("line", [b", a=1", b",,, a=1", b", a=1 1767225600000000000"])
+def test_a_line_of_influxdb_without_a_measurement_is_refused_and_no_other(line: bytes) -> None:
+    """Found by fuzzing: it ended the decoding of its whole message."""
+    out = Readings(1_767_225_600_000_000)
+    target = Target(None, {"a": Wanted(0, waveform=False)})
+    decode(line + b"\nm a=2", out, target, Payload(format=Format.INFLUX))
+    assert list(out.value) == [2.0]
+    assert len(out.refused) == 1
