@@ -54,6 +54,11 @@ class Version:
         """The version of its manifest."""
         return self.model.manifest.version
 
+    @property
+    def shares_windows(self) -> bool:
+        """True if it can score windows of earlier turns, because its own are the same."""
+        return all(one.shares for one in self.standbys.values())
+
     def apply(self, event: Event, reason: str = "") -> None:
         """Change the state by `lifecycle`; ValueError if the event cannot happen in this state."""
         self.state, self.reason = next_state(self.state, event), reason
@@ -282,7 +287,7 @@ class BundleVersions:
         if queue.late is not None or is_other or monotonic_s < queue.rest_until_s:
             return queue.add(run)
         rests = is_isolated and run.model.remote is None  # a server has begun already
-        if rests and monotonic_s and self._is_replaceable_later():
+        if rests and monotonic_s and (self.standby is None or self.standby.shares_windows):
             queue.rest_until_s = monotonic_s + self._budget.rest_s
         waiting = (
             queue.drain(run.model, self.deployments) if is_isolated and queue.waiting else None
@@ -292,10 +297,6 @@ class BundleVersions:
         is_limited = self.standby is not None or is_isolated
         score_windows(run, self._budget.limit_s(run.size) if is_limited else None)
         return self._judged(run)
-
-    def _is_replaceable_later(self) -> bool:
-        """True if a standby, if any, can score windows of earlier turns: its own are the same."""
-        return self.standby is None or all(one.shares for one in self.standby.standbys.values())
 
     def finish_late(self, monotonic_s: float) -> list[ModelRun]:
         """The run that was late, if it is over now, and the next one with what waits."""
