@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -59,7 +59,7 @@ class _Run:
     rows: int
     begin_s: float
     until_s: float
-    enough_cpu_s: float  # of the process: a run that has used this much is slow by itself
+    enough_cpu_s: float = inf  # of the process: a run that has used this much is slow by itself
     sent: int = 0
     parts: list[Tensors] = field(default_factory=list)
     outputs: Tensors = field(default_factory=dict)  # of the present part, in the shared memory
@@ -113,9 +113,9 @@ class IsolatedEngine:
         process, now_s = self._running(), time.monotonic()
         limit_s = TEST_S if budget_s is None else budget_s
         patience_s = limit_s if budget_s is None else min(self._patience_s(rows), limit_s)
-        enough_cpu_s = process.cpu_s() + _COMPUTING * patience_s
-        self._run = run = _Run(feeds, names, rows, now_s, now_s + limit_s, enough_cpu_s)
+        self._run = run = _Run(feeds, names, rows, now_s, now_s + limit_s)
         self._send_part(run, process)
+        run.enough_cpu_s = process.cpu_s() + _COMPUTING * patience_s
         return self._answer(patience_s if wait else 0.0)
 
     def _finish_earlier_run(self) -> None:
