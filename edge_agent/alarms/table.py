@@ -13,7 +13,7 @@ from edge_agent.alarms.handover import continue_alarm, show_announced
 from edge_agent.alarms.texts import printable
 from edge_agent.alarms.track import Track, new_track
 from edge_agent.alarms.transitions import ALIVE, ANNOUNCED, WAITING, Event, row_of_command
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.errors import NotFoundError, UsageError
 from edge_agent.messages import AlarmState, Observation
 
@@ -63,7 +63,7 @@ class AlarmTable:
         last_number: Callable[[str], int] = lambda _alarm_id: 0,
     ) -> None:
         self.watched: set[str] = set()
-        self.decided_us = 0
+        self.decided_us = NEVER
         self.rules = rules
         self._limits = limits
         self._floods = Floods(limits)

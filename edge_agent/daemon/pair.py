@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from edge_agent.alarms import event_source
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import NEVER, US_PER_S
 from edge_agent.config.types import Name
 from edge_agent.daemon.handover import continue_alarms
 from edge_agent.delivery import Followed, Lease, Note, Role
@@ -83,7 +83,7 @@ class Pair:
         self._saved: tuple[int, str] = (0, "")
         self._was_suspended = False
         self._synced_us = 0  # when we knew all that was announced; 0: not yet
-        self._decided_us = 0  # event time before which the active one has decided
+        self._decided_us = NEVER  # event time before which the active one has decided
         self._alone_since_s = clock.monotonic_s()
         self._jobs: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -361,7 +361,7 @@ class Pair:
                 stored,
                 self.last_number,
                 now_us,
-                self._decided_us if is_other else 0,
+                self._decided_us if is_other else NEVER,
             )
             if is_other:
                 self._ignore_old_values()
@@ -380,7 +380,7 @@ class Pair:
         """
         alarms = self._runtime().alarms
         alarms.decided_us = self._decided_us
-        asyncio.get_running_loop().call_later(CATCH_UP_S, setattr, alarms, "decided_us", 0)
+        asyncio.get_running_loop().call_later(CATCH_UP_S, setattr, alarms, "decided_us", NEVER)
 
     async def _step_down(self) -> None:
         """The other one is active: nothing of ours counts any more."""

@@ -207,10 +207,10 @@ class Publisher:
 
     async def stop(self, deadline_s: float) -> None:
         """Deliver for at most `deadline_s`, then close; the rest stays in the store."""
-        for task in self._tasks:
-            task.cancel()
         await self._save()
         await asyncio.gather(*(d.flush(deadline_s) for d in self._senders.values()))
+        for task in self._tasks:  # after the flush: events wait until what is lost is sent again
+            task.cancel()
         for sender in self._senders.values():
             await sender.stop()
         for sink in self.sinks.values():

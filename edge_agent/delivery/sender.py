@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import RefusalLog
 from edge_agent.errors import StoreError
+from edge_agent.messages import LinkState
 from edge_agent.sinks import EVENT, DeliveryError
 from edge_agent.store import Store
 from edge_agent.transport import backoff_s
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.delivery")
 
 DEFECT_HOLD_S: Final = 60.0
+_UP: Final = (LinkState.UP, LinkState.DEGRADED)
 MAX_HELD: Final = 1000  # lines; if this many are refused, the sink counts as down
 
 
@@ -123,8 +125,12 @@ class Sender:
                 self._pause()
             else:
                 self._store_fails = False
-            if not self._flying and not self._wake.is_set():
+            if not self._flying and not self._wake.is_set() and not self._holds():
                 self._quiet.set()
+
+    def _holds(self) -> bool:
+        """True if the sink is up and keeps kinds back: it is about to ask for them."""
+        return bool(self._sink.held) and self._sink.link.state in _UP
 
     async def _give_up_refused(self) -> None:
         """Record messages in the audit that are given up; they are deleted like delivered ones."""

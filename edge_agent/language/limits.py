@@ -14,7 +14,8 @@ _IDLE: Final = 19
 def limit_memory(memory_bytes: int, nice: int = _IDLE) -> None:
     """Allow this process so much memory in addition to what it has."""
     with suppress(OSError):  # our systemd unit forbids it
-        os.nice(nice)
+        lowest = max(nice, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, lowest)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _set(resource.RLIMIT_AS, used + memory_bytes)
     _set(resource.RLIMIT_CORE, 0)

@@ -14,7 +14,7 @@ from tiny_models import write_mean_bundle
 
 from edge_agent.cli import COMMANDS, init, language, main, models
 from edge_agent.cli.first_config import Plant
-from edge_agent.language.wording import Judged, Task
+from edge_agent.language.wording import Judged, exam_tasks
 from edge_agent.models import ModelRepository, generate_keys, pack
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def sat(_: object) -> list[Judged]:
-    """An exam with one right answer."""
-    return [Judged(Task("summary", "a", ("en", "en")), "a", ())]
+    """An exam with right answers alone."""
+    return [Judged(task, answer, ()) for task, answer in exam_tasks()]
 
 
 def fill(models_dir: Path) -> None:

@@ -149,6 +149,7 @@ assets:
     signals:
       flow: {source: north-bus, valid: [0, 5]}
 shard: {index: 0, of: 1}
+standby: {enabled: false, lease: 5s}
 discovery:
   max_assets: 100
 models_dir: models
@@ -172,6 +173,8 @@ manuals:
   folder: manuals
   encoder: none
 language: {engine: openai, url: "http://gpu:8000", name: big}
+remote:
+  triton: {urls: ["https://triton:8000"], bundles: [big-pump], timeout: 40ms}
 log:
   level: info
   json: false

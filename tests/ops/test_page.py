@@ -310,6 +310,7 @@ async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> Non
         await page.until(f'document.querySelector("{card}").textContent.includes("called false")')
         await page.js(f"{opener}[0].click()")
         await page.js(f"{buttons}[1].click()")
+        await page.until(f"{box}.hidden")  # its text has the words "called true" as well
         await page.until(f'document.querySelector("{card}").textContent.includes("called true")')
         assert [one["verdict"] for one in status.judged] == ["false", "true"]
         assert page.console == []
