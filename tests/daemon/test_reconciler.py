@@ -167,8 +167,10 @@ async def test_no_version_goes_back_to_one_that_the_operator_took_away(
         await one.look()
         assert (one.row()["version"], one.row()["state"]) == ("1", "failing")
         assert await one.alarm() == "model_failed"
-        for _ in range(2):  # a run that holds one bad window fails as a whole
+        # A run that holds one bad window fails as a whole, and turns share the runs of a process.
+        for _ in range(6):
             await one.rows(LENGTH, 1.0)
+            await asyncio.sleep(0.05)
         assert await one.alarm() == ""
 
 
