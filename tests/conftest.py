@@ -100,46 +100,47 @@ def broker(make_broker: Callable[..., Mosquitto]) -> Mosquitto:
     return make_broker()
 
 
+def found_or_skip(place: Path | None, why: str) -> Path:
+    """A place; skips the test if there is none."""
+    if place is None:
+        pytest.skip(why)
+    return place
+
+
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The node_modules folder with node-opcua; skips where it is not installed."""
-    place = find_node_modules()
-    if place is None:
-        pytest.skip("node-opcua is not installed: ./scripts/test installs it where it may")
-    return place
+    return found_or_skip(
+        find_node_modules(), "node-opcua is not installed: ./scripts/test installs it where it may"
+    )
 
 
 @pytest.fixture(scope="session")
 def clients_python() -> Path:
     """A Python with foreign clients (requirements/clients.txt); skips where it is not installed."""
-    place = find_clients_python()
-    if place is None:
-        pytest.skip("no foreign clients: ./scripts/test installs them where it may")
-    return place
+    return found_or_skip(
+        find_clients_python(), "no foreign clients: ./scripts/test installs them where it may"
+    )
 
 
 @pytest.fixture(scope="session")
 def text_python() -> Path:
     """A Python with foreign clients of the OpenAI API; skips where it is not installed."""
-    place = find_text_python()
-    if place is None:
-        pytest.skip("no clients of the OpenAI API: ./scripts/test installs them where it may")
-    return place
+    return found_or_skip(
+        find_text_python(),
+        "no clients of the OpenAI API: ./scripts/test installs them where it may",
+    )
 
 
 @pytest.fixture(scope="session")
 def text_model() -> Path:
     """The file of a small language model; skips where it is not installed."""
-    place = find_text_model()
-    if place is None:
-        pytest.skip("no language model: ./scripts/test installs it where it may")
-    return place
+    return found_or_skip(
+        find_text_model(), "no language model: ./scripts/test installs it where it may"
+    )
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real recordings (skab, cmapss, cwru); skips where it is absent."""
-    place = find_data()
-    if place is None:
-        pytest.skip("no recordings: set EDGE_AGENT_DATA to their folder")
-    return place
+    return found_or_skip(find_data(), "no recordings: set EDGE_AGENT_DATA to their folder")

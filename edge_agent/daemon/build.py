@@ -217,36 +217,7 @@ class Parts:
 
     def _build_api(self, config: Config) -> None:
         """The HTTP server and what it shows."""
-        started_us, troubles = self.clock.now_us(), self.supervisor.troubles
-        self.status = Status(
-            self.runtime,
-            Lifecycle(
-                started_us,
-                self.loop.is_alive,
-                lambda: self.is_ready,
-                troubles,
-                lambda: self.http.keys.ending(),  # noqa: PLW0108 (made below)
-            ),
-            self.publisher,
-            self.pair,
-            self.commands,
-            self.feedback,
-            _asset_commands(self.baseline_reset, self.removal, self.rul_store, self.followed),
-            self.resolution.notes,
-            self.links.reason,
-            self.metrics,
-            self.clock,
-        )
-        runtime = self.runtime
-        self.questions = Questions(
-            lambda: runtime().config,
-            lambda: (one.model.manifest for one in runtime().pipeline.deployments),
-            self.status,
-            self.clock,
-        )
-        self.predictions = Predictions(
-            lambda: (runtime().config, runtime().plant), Replay.load, self.builder.verified
-        )
+        self._build_status()
         routes = [
             *status_routes(self.status, self.metrics),
             *ask_routes(self.questions),
@@ -269,6 +240,39 @@ class Parts:
             self.http.guard.error_forms[text.errors_below] = text.error_body
         if oip is not None and config.inference.grpc_port:
             self.grpc = _grpc_server(oip, self.http, config)
+
+    def _build_status(self) -> None:
+        """What people and programs may ask about the plant."""
+        started_us, troubles = self.clock.now_us(), self.supervisor.troubles
+        self.status = Status(
+            self.runtime,
+            Lifecycle(
+                started_us,
+                self.loop.is_alive,
+                lambda: self.is_ready,
+                troubles,
+                lambda: self.http.keys.ending(),  # noqa: PLW0108 (made later)
+            ),
+            self.publisher,
+            self.pair,
+            self.commands,
+            self.feedback,
+            _asset_commands(self.baseline_reset, self.removal, self.rul_store, self.followed),
+            self.resolution.notes,
+            self.links.reason,
+            self.metrics,
+            self.clock,
+        )
+        runtime = self.runtime
+        self.questions = Questions(
+            lambda: runtime().config,
+            lambda: (one.model.manifest for one in runtime().pipeline.deployments),
+            self.status,
+            self.clock,
+        )
+        self.predictions = Predictions(
+            lambda: (runtime().config, runtime().plant), Replay.load, self.builder.verified
+        )
 
     def _build_text(self, config: Config) -> OpenAi:
         """The language model for other programs; a gateway without it does not import it."""

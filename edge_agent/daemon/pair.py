@@ -84,6 +84,7 @@ class Pair:
         self._was_suspended = False
         self._synced_us = 0  # when we knew all that was announced; 0: not yet
         self._decided_us = NEVER  # event time before which the active one has decided
+        self._catching_up: asyncio.TimerHandle | None = None
         self._alone_since_s = clock.monotonic_s()
         self._jobs: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -380,7 +381,11 @@ class Pair:
         """
         alarms = self._runtime().alarms
         alarms.decided_us = self._decided_us
-        asyncio.get_running_loop().call_later(CATCH_UP_S, setattr, alarms, "decided_us", NEVER)
+        if self._catching_up is not None:  # of the take-over before
+            self._catching_up.cancel()
+        self._catching_up = asyncio.get_running_loop().call_later(
+            CATCH_UP_S, setattr, alarms, "decided_us", NEVER
+        )
 
     async def _step_down(self) -> None:
         """The other one is active: nothing of ours counts any more."""
