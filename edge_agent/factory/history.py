@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import ModelError
 from edge_agent.learning import Rivals, TrainedBaseline, learn, least_rows, recipe_of
-from edge_agent.models import LEARNED, ModelRepository, load_manifest, try_bundle
+from edge_agent.models import (
+    LEARNED,
+    ModelRepository,
+    learned_version,
+    load_manifest,
+    try_bundle,
+)
 from edge_agent.ops.owner import as_owner_of, scratch_for
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ class History:
             times_us=training.times_us,
             rivals=self.rivals(),
         )
-        bundle = self._described(bundle)
+        bundle = self._described(bundle, now_us)
         _install(bundle, config.models_dir)
         return TrainedBaseline(recipe.name, bundle.manifest, bundle.refused, training.left_out)
 
@@ -81,11 +87,13 @@ class History:
         ]
         return Rivals(tuple(students), alone=CHART not in self.candidates)
 
-    def _described(self, bundle: LearnedBundle) -> LearnedBundle:
-        manifest = bundle.manifest
-        training = {**manifest.training, "command": self.command, "seed": str(self.seed)}
+    def _described(self, bundle: LearnedBundle, now_us: int) -> LearnedBundle:
+        """The bundle with its command; its version differs from one that `learn` makes now."""
+        training = {**bundle.manifest.training, "command": self.command, "seed": str(self.seed)}
         training["candidates"] = ", ".join(self.candidates)
-        return replace(bundle, manifest=replace(manifest, training=training))
+        version = learned_version(now_us, bundle.onnx_bytes, repr(training).encode())
+        manifest = replace(bundle.manifest, training=training, version=version)
+        return replace(bundle, manifest=manifest)
 
 
 class _Counted:

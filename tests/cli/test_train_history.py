@@ -50,7 +50,7 @@ def test_the_version_shadows_the_baseline_that_is_active(tmp_path: Path, train: 
     (name,) = repository.names()
     active = repository.active(name)
     code, out, err = train(*chart(tmp_path))
-    assert code == 0
+    assert code == 0, err
     assert "P-1: 2000 rows of 3 inputs" in err
     assert "scores in parallel with the active baseline, without alarms" in out
     assert repository.active(name) == active
@@ -61,8 +61,8 @@ def test_the_version_shadows_the_baseline_that_is_active(tmp_path: Path, train: 
 
 
 def test_without_a_baseline_it_waits_on_the_shelf(tmp_path: Path, train: Train) -> None:
-    code, out, _ = train(*chart(tmp_path))
-    assert code == 0
+    code, out, err = train(*chart(tmp_path))
+    assert code == 0, err
     assert "is on the shelf" in out
     assert "edge-agent learn" in out
     repository = ModelRepository(tmp_path / "models")
@@ -121,7 +121,7 @@ def test_assets_that_share_a_baseline_are_named(tmp_path: Path, train: Train) ->
     assert main(["learn", "-c", str(config), "--asset", "P-*", *words]) == 0
     (name,) = ModelRepository(tmp_path / "models").names()
     code, out, err = train("--asset", "P-1", *words, "--candidates", "chart")
-    assert code == 0
+    assert code == 0, err
     assert f"P-1: the active {name} is of P-1, P-2: train the same assets to shadow it" in err
     assert "is on the shelf" in out
     code, out, err = train("--asset", "P-*", *words, "--candidates", "chart")

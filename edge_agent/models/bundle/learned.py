@@ -20,10 +20,11 @@ def learned_prefix(template: str) -> str:
     return f"{LEARNED}-{template[:_LONGEST_TEMPLATE]}-"
 
 
-def learned_version(now_us: int, onnx_bytes: bytes) -> Name:
-    """The version of a bundle that is learned now; the same graph has the same ending."""
+def learned_version(now_us: int, *content: bytes) -> Name:
+    """The version of a bundle that is learned now; the same content has the same ending."""
     stamp = datetime.fromtimestamp(now_us / US_PER_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Name(f"{stamp}-{sha256(onnx_bytes).hexdigest()[:8]}")
+    ending = sha256(b"".join(content)).hexdigest()[:8]
+    return Name(f"{stamp}-{ending}")
 
 
 def learned_us(version: str) -> int:
