@@ -32,7 +32,8 @@ from edge_agent.ops.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from importlib.resources.abc import Traversable
 
     from edge_agent.clock import Clock
     from edge_agent.config.settings import Http
@@ -212,14 +213,22 @@ _PAGES: Final = {"index.html": "/", "openapi.html": "/openapi"}
 
 
 def page_routes() -> list[Route]:
-    """The status page and its files."""
+    """The status page and its files, those of folders included."""
     rows = []
-    for file in resources.files("edge_agent.ops").joinpath("page").iterdir():
-        path = _PAGES.get(file.name, f"/static/{file.name}")
-        kind = _PAGE_TYPES[file.name.rpartition(".")[2]]
+    for name, file in _files_below(resources.files("edge_agent.ops").joinpath("page")):
+        path = _PAGES.get(name, f"/static/{name}")
+        kind = _PAGE_TYPES[name.rpartition(".")[2]]
         answer = Response(file.read_bytes(), f"{kind}; charset=utf-8")
         rows.append(Route("GET", path, partial(_same, answer), OPEN, is_apart=True))
     return rows
+
+
+def _files_below(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    for one in folder.iterdir():
+        if one.is_dir():
+            yield from _files_below(one, f"{prefix}{one.name}/")
+        else:
+            yield f"{prefix}{one.name}", one
 
 
 def _same(answer: Response, _: Request) -> Response:

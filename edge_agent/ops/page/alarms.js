@@ -1,13 +1,13 @@
 // One card for each alarm.
 
 import { ago, clock, el, fill, number, set, stamp, text } from "/static/dom.js";
+import { PARKED } from "/static/head.js";
 import { pick, t } from "/static/strings.js";
 
 // A shape beside each colour: nobody needs to tell red from orange (ISA-101).
 const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
 const SHOWN_CONTRIBUTORS = 3;
 const SHELVE_MIN = [15, 60, 240, 480];
-export const PARKED = new Set(["shelved", "suppressed", "out_of_service"]);
 export const TO_ACK = new Set(["unack", "rtn_unack"]);
 
 /** `command(kind, alarmId, more, onAnswer)` sends a command and gives the error's text, or "".

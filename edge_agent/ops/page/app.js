@@ -1,221 +1,184 @@
-// Asks the daemon every two seconds and shows what it says.
+// The frame: who is signed in, the head of the page, and the view that the address names.
 
-import { PARKED, TO_ACK, alarmCard } from "/static/alarms.js";
-import { beginAsk } from "/static/ask.js";
-import { assetRow } from "/static/assets.js";
-import { Keyed, clock, duration, setClock, text } from "/static/dom.js";
-import { beginSession, headers, isRefused, lock, showAccess } from "/static/session.js";
-import { figure, learningLine, modelLine, sinkLine, sourceLine, troubleLine } from "/static/side.js";
-import { language, t } from "/static/strings.js";
-
-const EVERY_MS = 2000;
-const MOST_MS = 30000;
-const ANSWER_MS = 8000;
-const PAGE_ROWS = 60;
-const ALARM_ROWS = 300;
-const IDS_AT_ONCE = 50; // of at most 200 characters: a request holds 16 KiB
+import { Poll, get, post, postAs } from "/static/api.js";
+import { beginHead, showHead } from "/static/head.js";
+import { clock, make, text } from "/static/dom.js";
+import { beginSession, onLocked, showAccess } from "/static/session.js";
+import { language, pick, t, wordsOf } from "/static/strings.js";
+import { VIEWS } from "/static/views.js";
 
 const byId = (id) => document.getElementById(id);
-const lists = {
-  alarms: new Keyed(byId("alarms"), alarmCard(command, confirmHealthy)),
-  parked: new Keyed(byId("parked"), alarmCard(command, confirmHealthy)),
-  assets: new Keyed(byId("assets"), assetRow),
-  sources: new Keyed(byId("sources"), sourceLine),
-  sinks: new Keyed(byId("sinks"), sinkLine),
-  models: new Keyed(byId("models"), modelLine),
-  learning: new Keyed(byId("learning"), learningLine),
-  troubles: new Keyed(byId("troubles"), troubleLine),
-  figures: new Keyed(byId("figures"), figure),
-};
-let toAck = []; // ids of the alarms that are shown and wait for it
-let rows = PAGE_ROWS;
-let delay = EVERY_MS;
-let timer = 0;
+const root = byId("view");
+const links = new Map();
+let scopes = null; // of this client; null: not known yet
+let open = null; // the view that is shown: {view, page, parts}
+let going = 0;
 let lastAnswer = Date.now();
-let isLocked = false; // nothing is shown without a key
-let asking = 0; // the newest question; answers to older ones come too late
+let isLocked = false;
+let summaryPoll = null;
+let latest = null; // what views are told: {summary, alarms}
 
-async function ask(path) {
-  const signal = AbortSignal.timeout(ANSWER_MS);
-  const sent = headers();
-  const answer = await fetch(path, { headers: sent, signal, cache: "no-store" });
-  isLocked = await isRefused(answer, sent);
-  if (isLocked) lock();
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  setClock(answer.headers.get("Date"));
-  return { body: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
+/** The name of a view and what follows it in the address: `#/asset/P-101`. */
+function placeOf(hash) {
+  const parts = hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decoded);
+  return { name: parts[0] ?? "", rest: parts.slice(1) };
 }
 
-async function poll() {
-  clearTimeout(timer);
-  const question = ++asking;
-  const search = encodeURIComponent(byId("search").value.trim());
+function decoded(part) {
   try {
-    const [summary, alarms, assets] = await Promise.all([
-      ask("/api/summary"),
-      ask(`/api/alarms?limit=${ALARM_ROWS}`),
-      ask(`/api/assets?limit=${rows}&search=${search}`),
-    ]);
-    if (question !== asking) return;
-    show(summary.body, alarms, assets);
-    lastAnswer = Date.now();
-    delay = EVERY_MS;
-    answered(true);
+    return decodeURIComponent(part);
   } catch {
-    if (question !== asking) return;
-    delay = Math.min(delay * 2, MOST_MS);
-    answered(false);
+    return part;
   }
-  if (!document.hidden) timer = setTimeout(poll, delay);
 }
 
-function answered(well) {
+/** The address of a view. */
+function linkTo(name, ...rest) {
+  return `#/${[name, ...rest].map(encodeURIComponent).join("/")}`;
+}
+
+/** What a view may use; all that it starts here ends with it. */
+class PageOfView {
+  constructor(module) {
+    this.t = wordsOf(module.words);
+    Object.assign(this, { language, pick, get, post, postAs, linkTo });
+    this.ends = [];
+  }
+
+  /** Ask for a path again and again: `show(body, total)`; `path` may be a function. */
+  poll(path, show, everyMs = undefined, onResult = undefined) {
+    const ask = async (isNewest) => {
+      const { body, total } = await get(typeof path === "function" ? path() : path);
+      if (isNewest()) show(body, total);
+    };
+    const poll = new Poll(ask, everyMs, onResult);
+    this.onEnd(() => poll.end());
+    return poll;
+  }
+
+  /** Call `end` when the view is left. */
+  onEnd(end) {
+    this.ends.push(end);
+  }
+
+  /** Ask for the summary and the alarms now: a command has changed something. */
+  refresh() {
+    refresh();
+  }
+
+  can(scope) {
+    return scopes?.includes(scope) ?? false;
+  }
+
+  close() {
+    for (const end of this.ends.splice(0)) end();
+  }
+}
+
+async function show() {
+  const { name, rest } = placeOf(location.hash);
+  const view = VIEWS.find((one) => one.name === name) ?? VIEWS[0];
+  const mine = ++going;
+  if (open?.view === view && open.parts?.navigate) {
+    open.parts.navigate(rest);
+    return;
+  }
+  const module = await view.load();
+  if (mine !== going || scopes === null) return;
+  const isFirst = open === null;
+  close();
+  markLink(view);
+  if (scopes && !scopes.includes(view.scope)) {
+    root.replaceChildren(make("p", { className: "empty" }, t("needs_scope", { scope: view.scope })));
+    return;
+  }
+  const page = new PageOfView(module);
+  open = { view, page, parts: null };
+  open.parts = module.mount(root, page, rest) ?? {};
+  open.parts.update?.(latest);
+  if (!isFirst) root.focus({ preventScroll: true });
+}
+
+function close() {
+  open?.parts?.unmount?.();
+  open?.page.close();
+  open = null;
+  root.replaceChildren();
+}
+
+function markLink(view) {
+  document.body.dataset.view = view.name;
+  for (const [name, link] of links) {
+    if (name === view.name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function showLinks() {
+  for (const view of VIEWS) {
+    const link = links.get(view.name);
+    if (link) link.hidden = !scopes.includes(view.scope);
+  }
+  byId("views").hidden = VIEWS.filter((one) => one.isListed !== false && scopes.includes(one.scope)).length < 2;
+}
+
+function beginLinks() {
+  byId("views").setAttribute("aria-label", t("views"));
+  for (const view of VIEWS) {
+    if (view.isListed === false) continue;
+    const link = make("a", { href: linkTo(view.name) }, pick(view.title));
+    links.set(view.name, link);
+    byId("views").append(link);
+  }
+}
+
+async function askSummary(isNewest) {
+  const [summary, alarms] = await Promise.all([get("/api/summary"), get("/api/alarms?limit=300")]);
+  if (!isNewest()) return;
+  isLocked = false;
+  const before = String(scopes);
+  scopes = summary.body.client.scopes;
+  showAccess(summary.body);
+  showHead(summary.body, alarms);
+  showLinks();
+  latest = { summary: summary.body, alarms };
+  if (before !== String(scopes)) await show();
+  else open?.parts?.update?.(latest);
+}
+
+function answered(failure) {
   const banner = byId("banner");
-  banner.hidden = well || isLocked;
-  document.body.classList.toggle("old", !well);
-  if (!well) text(banner, t("lost", { time: clock(lastAnswer) }));
-  else text(byId("updated"), t("updated", { time: clock(lastAnswer) }));
-}
-
-function show(summary, alarms, assets) {
-  text(byId("gateway"), summary.gateway);
-  text(byId("place"), [summary.path, `edge-agent ${summary.version}`].filter(Boolean).join(" · "));
-  showTitle(summary.gateway, alarms.total);
-  showAccess(summary);
-  showFigures(summary, alarms);
-  showAlarms(alarms);
-  lists.assets.update(assets.body, (row) => row.id);
-  const part = { part: assets.body.length, all: assets.total };
-  text(byId("assets-count"), part.part < part.all ? t("of", part) : part.all);
-  byId("more").hidden = part.part >= part.all;
-  byId("no-assets").hidden = part.all > 0;
-  showSide(summary);
-}
-
-function showTitle(gateway, alarms) {
-  document.title = alarms ? `(${alarms}) ${gateway}` : gateway;
-}
-
-function showFigures(summary, alarms) {
-  const links = [...summary.sources, ...summary.sinks];
-  const up = links.filter((link) => ["up", "degraded"].includes(link.state)).length;
-  const open = alarms.body.filter((alarm) => !PARKED.has(alarm.state));
-  const fresh = open.filter((alarm) => alarm.state !== "acked").length;
-  const shown = [
-    [t("alarms"), open.length, open.length > 0],
-    [t("unacknowledged"), fresh, fresh > 0],
-    [t("connected"), t("of", { part: up, all: links.length }),
-      links.some((link) => link.state !== "up")],
-    [t("uptime"), duration(summary.uptime_s), false],
-  ];
-  const pair = summary.pair ?? {};
-  if (pair.role) shown.unshift([pair.member, t(`role_${pair.role}`), pair.role === "suspended"]);
-  lists.figures.update(shown, ([word]) => word);
-}
-
-function showAlarms({ body: found, total }) {
-  const parked = found.filter((alarm) => PARKED.has(alarm.state));
-  const open = found.filter((alarm) => !PARKED.has(alarm.state));
-  lists.alarms.update(open, (alarm) => alarm.alarm_id);
-  lists.parked.update(parked, (alarm) => alarm.alarm_id);
-  const part = { part: found.length, all: total };
-  text(byId("alarms-count"), found.length < total ? t("of", part) : open.length || "");
-  text(byId("parked-count"), parked.length);
-  byId("parked-box").hidden = parked.length === 0;
-  byId("no-alarms").hidden = open.length > 0;
-  toAck = open.filter((alarm) => TO_ACK.has(alarm.state)).map((alarm) => alarm.alarm_id);
-  byId("acknowledge").hidden = toAck.length === 0;
-  text(byId("ack-all"), t("ack_all", { n: toAck.length }));
-}
-
-function showSide(summary) {
-  const waiting = new Map((summary.outbox ?? []).map((row) => [row.sink, row]));
-  const sinks = summary.sinks.map((sink) => ({ ...sink, outbox: waiting.get(sink.name) }));
-  lists.sources.update(summary.sources, (row) => row.name);
-  lists.sinks.update(sinks, (row) => row.name);
-  lists.models.update(summary.models, (row) => `${row.mode} ${row.name}`);
-  lists.learning.update(summary.learning, (row) => row.asset);
-  // What a link says of itself stands in its own line; its faults stand here.
-  const said = new Set([...summary.sources, ...summary.sinks]
-    .map((link) => `${link.name}: ${link.detail || link.state}`));
-  const troubles = (summary.troubles ?? []).filter((trouble) => !said.has(trouble));
-  lists.troubles.update(troubles, (row) => row);
-  byId("models-box").hidden = summary.models.length === 0;
-  byId("learning-box").hidden = summary.learning.length === 0;
-  byId("troubles-box").hidden = troubles.length === 0;
-}
-
-function command(kind, alarmId, more = {}, onAnswer = undefined) {
-  const path = `/api/alarms/${encodeURIComponent(alarmId)}/${kind}`;
-  return post(path, { ...commented(), ...more }, onAnswer);
-}
-
-function confirmHealthy(asset) {
-  return post(`/api/assets/${encodeURIComponent(asset)}/healthy`, commented());
-}
-
-function commented() {
-  const comment = byId("comment").value.trim();
-  return comment ? { comment } : {};
-}
-
-/** All that are shown and wait for it, as many at a time as a request may hold. */
-async function acknowledgeAll(event) {
-  event.preventDefault();
-  const ids = [...toAck];
-  const comment = byId("comment").value.trim();
-  let failure = "";
-  while (ids.length && !failure) {
-    failure = await post("/api/alarms/ack", { comment, ids: ids.splice(0, IDS_AT_ONCE) });
+  banner.hidden = !failure || isLocked;
+  document.body.classList.toggle("old", Boolean(failure));
+  if (failure) {
+    text(banner, t("lost", { time: clock(lastAnswer) }));
+    return;
   }
-  text(byId("ack-failure"), failure);
-}
-
-async function post(path, body, onAnswer = undefined) {
-  const by = byId("operator").value.trim();
-  if (!by) {
-    byId("operator").focus();
-    return t("name_needed");
-  }
-  try {
-    const sent = headers({ "Content-Type": "application/json" });
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: sent,
-      body: JSON.stringify({ by, ...body }),
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    await isRefused(answer, sent);
-    if (answer.ok) {
-      byId("comment").value = ""; // it was about these alarms
-      onAnswer?.(await answer.json());
-      return "";
-    }
-    const { error, hint } = await answer.json();
-    return hint ? `${error} (${hint})` : error;
-  } catch (problem) {
-    return String(problem);
-  } finally {
-    poll();
-  }
+  lastAnswer = Date.now();
+  text(byId("updated"), t("updated", { time: clock(lastAnswer) }));
 }
 
 function begin() {
-  beginSession(poll);
-  beginAsk();
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) text(node, t(node.dataset.text));
-  byId("search").placeholder = t("search");
-  byId("search").setAttribute("aria-label", t("search"));
-  byId("operator").value = localStorage.getItem("operator") ?? "";
-  byId("operator").onchange = () => localStorage.setItem("operator", byId("operator").value.trim());
-  byId("comment").placeholder = t("comment");
-  byId("comment").setAttribute("aria-label", t("comment"));
-  byId("acknowledge").onsubmit = acknowledgeAll;
-  byId("search").oninput = () => { rows = PAGE_ROWS; poll(); };
-  byId("more").onclick = () => { rows += PAGE_ROWS; poll(); };
-  document.onvisibilitychange = () => (document.hidden ? clearTimeout(timer) : poll());
-  poll();
+  byId("skip").onclick = (event) => {
+    event.preventDefault(); // the address names the view
+    root.focus();
+  };
+  beginLinks();
+  beginHead();
+  onLocked(() => {
+    isLocked = true;
+    scopes = null;
+    close();
+  });
+  beginSession(refresh);
+  window.addEventListener("hashchange", show);
+  summaryPoll = new Poll(askSummary, undefined, answered);
+}
+
+function refresh() {
+  summaryPoll?.now();
 }
 
 begin();

@@ -1,6 +1,6 @@
 // The box of questions. What it shows comes from manuals and from people: text alone, never markup.
 
-import { el, text } from "/static/dom.js";
+import { el, make, text } from "/static/dom.js";
 import { headers, isRefused } from "/static/session.js";
 import { language, t } from "/static/strings.js";
 
@@ -70,8 +70,14 @@ async function showPage(page, url) {
   }
 }
 
-export function beginAsk() {
-  byId("question").placeholder = t("ask_hint");
-  byId("question").setAttribute("aria-label", t("ask_hint"));
-  byId("ask").onsubmit = question;
+/** The box: a field, and below it the newest answer. Only for clients that may read. */
+export function askBox() {
+  const hint = t("ask_hint");
+  const field = make("input", { id: "question", maxLength: 1000, autocomplete: "off", placeholder: hint, "aria-label": hint });
+  const button = make("button", { id: "ask-button" }, t("ask_send"));
+  const form = make("form", { id: "ask", className: "ask" }, field, button);
+  form.onsubmit = question;
+  return make("div", { id: "ask-box" }, el("h2", "", t("ask")), form,
+    make("p", { id: "ask-state", className: "muted", role: "status" }),
+    make("div", { id: "answer", className: "answer", "aria-live": "polite" }));
 }

@@ -8,6 +8,18 @@ export function el(tag, className = "", ...children) {
   return node;
 }
 
+/** An element with properties (`{className, type, ...}`), attributes (a name with a hyphen, or
+ *  `role`), and children. */
+export function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") node.setAttribute(name, value);
+    else node[name] = value;
+  }
+  node.append(...children);
+  return node;
+}
+
 /** Write only what has changed: the page stays still, and a selection or a focus survives. */
 export function text(node, value) {
   const wanted = String(value ?? "");

@@ -15,11 +15,13 @@ function bearer(key, more = {}) {
   return key ? { ...more, Authorization: `Bearer ${key}` } : more;
 }
 
-/** After each answer: true if this page may not even read. A key that is refused is forgotten. */
-export async function isRefused(answer, sent) {
+/** After each answer: true if the key opens nothing any more; it is then forgotten.
+ *  isBase: of what every reader may ask, so that a key without this right is no use here. */
+export async function isRefused(answer, sent, isBase = false) {
   const needsKey = answer.status === 401;
   const key = sent.Authorization;
-  const ends = needsKey || (answer.status === 403 && answer.headers.has("WWW-Authenticate"));
+  const lacksScope = answer.status === 403 && answer.headers.has("WWW-Authenticate");
+  const ends = needsKey || (isBase && lacksScope);
   if (ends && key && key === headers().Authorization) {
     sessionStorage.removeItem(STORED);
     text(byId("login-failure"), (await answer.clone().json()).error);
@@ -27,8 +29,16 @@ export async function isRefused(answer, sent) {
   return ends;
 }
 
+let whenLocked = () => {};
+
+/** `listener` is called when nothing may be shown any more. */
+export function onLocked(listener) {
+  whenLocked = listener;
+}
+
 /** Nothing is shown any more, but the field for a key. */
 export function lock() {
+  whenLocked();
   document.body.classList.add("locked");
   document.title = "edge-agent";
   byId("session").hidden = true;
@@ -62,7 +72,7 @@ function takeKey() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!given) return;
   sessionStorage.setItem(STORED, given);
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname); // nor its history keeps it
 }
 
 /** Keep a key only if the gateway knows it. */

@@ -115,18 +115,3 @@ export function troubleLine() {
   const root = el("li");
   return { root, update: (row) => text(root, row) };
 }
-
-/** The figures of the page's head: [word, value, abnormal]. */
-export function figure() {
-  const word = el("dt");
-  const value = el("dd");
-  const root = el("div", "", word, value);
-  return {
-    root,
-    update([name, shown, abnormal]) {
-      text(word, name);
-      text(value, shown);
-      set(root, "className", abnormal ? "abnormal" : "");
-    },
-  };
-}

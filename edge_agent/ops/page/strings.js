@@ -2,6 +2,7 @@
 
 export const WORDS = {
   en: {
+    skip: "Skip to the content", views: "Views", needs_scope: "This view needs a key with the scope {scope}.", not_found: "Not found: {name}",
     ask: "Ask", ask_hint: "About an alarm, an asset, or what the manuals say", ask_send: "Ask", ask_waits: "Looking it up …", page_n: "page {n}", operator_said: "Operator",
     alarms: "Alarms", no_alarms: "No alarms.", parked: "Shelved, suppressed, out of service",
     assets: "Assets", no_assets: "No asset found.", search: "Search assets", more: "Show more",
@@ -40,6 +41,7 @@ export const WORDS = {
     kind_followed: "followed, at most {budget} σ", kind_accepted: "{accepted} of at most {states} states accepted in {since}", kind_confirmed: "confirmed as healthy by {by}",
   },
   de: {
+    skip: "Zum Inhalt springen", views: "Ansichten", needs_scope: "Diese Ansicht braucht einen Schlüssel mit dem Recht {scope}.", not_found: "Nicht gefunden: {name}",
     ask: "Fragen", ask_hint: "Zu einem Alarm, einer Anlage oder den Handbüchern", ask_send: "Fragen", ask_waits: "Wird nachgeschlagen …", page_n: "Seite {n}", operator_said: "Bediener",
     alarms: "Alarme", no_alarms: "Keine Alarme.",
     parked: "Zurückgestellt, unterdrückt, außer Betrieb",
@@ -80,6 +82,7 @@ export const WORDS = {
     kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "{accepted} von höchstens {states} Zuständen in {since} angenommen", kind_confirmed: "von {by} als gesund bestätigt",
   },
   zh: {
+    skip: "跳到内容", views: "视图", needs_scope: "此视图需要具有 {scope} 权限的密钥。", not_found: "未找到：{name}",
     ask: "提问", ask_hint: "关于报警、设备或手册内容", ask_send: "提问", ask_waits: "正在查找 …", page_n: "第 {n} 页", operator_said: "操作员",
     alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
     assets: "设备", no_assets: "未找到设备。", search: "搜索设备", more: "显示更多",
@@ -118,6 +121,7 @@ export const WORDS = {
     kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "{since}内已接受 {accepted} 个新状态（最多 {states} 个）", kind_confirmed: "{by} 已确认正常",
   },
   ja: {
+    skip: "本文へ移動", views: "ビュー", needs_scope: "このビューには {scope} 権限のキーが必要です。", not_found: "見つかりません：{name}",
     ask: "質問", ask_hint: "アラーム、設備、マニュアルの内容について", ask_send: "質問する", ask_waits: "検索中 …", page_n: "{n} ページ", operator_said: "操作者",
     alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",
     assets: "設備", no_assets: "設備が見つかりません。", search: "設備を検索", more: "さらに表示",
@@ -174,7 +178,14 @@ const words = pick(WORDS);
 export const language = Object.keys(WORDS).find((tag) => WORDS[tag] === words);
 
 /** A word of the page with its {places} filled; a word that it does not know stays as it is. */
-export function t(key, places = {}) {
-  const text = Object.hasOwn(words, key) ? words[key] : String(key ?? "").replaceAll("_", " ");
-  return text.replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
+export const t = wordsOf({});
+
+/** The `t` of a view with `own` words, `{en: {key: text}, de: ...}`, which go before the page's. */
+export function wordsOf(own) {
+  const first = own?.[language] ?? own?.en ?? {};
+  return (key, places = {}) => {
+    const known = [first, words].find((one) => Object.hasOwn(one, key));
+    const text = known ? known[key] : String(key ?? "").replaceAll("_", " ");
+    return text.replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
+  };
 }
