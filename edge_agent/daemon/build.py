@@ -37,6 +37,7 @@ from edge_agent.daemon.status import Lifecycle, Status
 from edge_agent.daemon.store_recovery import StoreRecovery
 from edge_agent.daemon.supervisor import Supervisor
 from edge_agent.daemon.verified_models import VerifiedModels
+from edge_agent.daemon.views import view_routes
 from edge_agent.delivery import Publisher
 from edge_agent.errors import ConfigError
 from edge_agent.models import Isolation
@@ -222,6 +223,7 @@ class Parts:
             *status_routes(self.status, self.metrics),
             *ask_routes(self.questions),
             *predict_routes(self.predictions),
+            *view_routes(self.runtime, self.values, self.commands),
         ]
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()

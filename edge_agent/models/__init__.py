@@ -72,6 +72,13 @@ from edge_agent.models.drift_distance import (
     bins_of,
     drift_of,
 )
+from edge_agent.models.installed import (
+    card_of,
+    check_version,
+    choose_version,
+    expect_sound,
+    version_row,
+)
 from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
@@ -154,16 +161,20 @@ __all__ = [
     "allowed_operators",
     "bins_of",
     "bundle_from_onnx",
+    "card_of",
     "check_of",
+    "check_version",
     "checked_signer",
     "child_command",
     "child_environment",
     "choose_providers",
+    "choose_version",
     "claimed_signer",
     "contributions",
     "copied",
     "domain_of",
     "drift_of",
+    "expect_sound",
     "generate_keys",
     "histogram_of",
     "histogram_of_units",
@@ -196,6 +207,7 @@ __all__ = [
     "unpacked",
     "variant_file",
     "verify_bundle",
+    "version_row",
     "write_bundle",
     "write_file",
 ]

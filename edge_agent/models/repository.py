@@ -98,6 +98,18 @@ class ModelRepository:
         folder = self._dir / _checked(name)
         return folder if (folder / MANIFEST).is_file() else None
 
+    def installed(self, name: str) -> list[tuple[str, Path]]:
+        """The active version, then the others, the newest first: each with state and folder.
+
+        States: active, previous, shadow, and shelf for any other.
+        """
+        folder = self._dir / _checked(name)
+        found = [("active", folder)] if folder.is_dir() else []
+        states = {self.previous(name): "previous", self.shadow(name): "shadow"}
+        active = self.active(name)
+        versions = [one for one in reversed(self.versions(name)) if one != active]
+        return [*found, *((states.get(one, "shelf"), self.folder(name, one)) for one in versions)]
+
     def read(self, folder: Path) -> tuple[Manifest, str]:
         """The manifest of a version and its digest; ModelError if it is not valid."""
         raw = read_file(folder, MANIFEST)

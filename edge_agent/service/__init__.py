@@ -4,6 +4,7 @@
 """
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
+from edge_agent.service.models_api import ModelRequest, model_routes
 from edge_agent.service.openapi import with_document
 from edge_agent.service.predict_api import PREDICT_S, Predictor, SentTable, predict_routes
 from edge_agent.service.prediction_process import Predictions
@@ -22,6 +23,7 @@ __all__ = [
     "MANUALS_EVERY_S",
     "PREDICT_S",
     "AnswerProvider",
+    "ModelRequest",
     "Predictions",
     "Predictor",
     "Question",
@@ -29,6 +31,7 @@ __all__ = [
     "SentTable",
     "StatusProvider",
     "ask_routes",
+    "model_routes",
     "oip",
     "oip_grpc",
     "openai",

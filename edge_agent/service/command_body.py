@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.messages import KEY_MARK, AlarmState
 from edge_agent.ops.routes import MAX_TEXT, Refusal
@@ -19,6 +19,8 @@ _SELECTION: Final[tuple[str, ...]] = ("pattern", "asset", "state", "ids", "all")
 _MAX_IDS: Final = 10_000
 _LIFE_ENDS: Final = frozenset({"failed", "overhauled"})
 _ASSET_KEYS: Final = frozenset({"by", "comment", "at_ms"})
+_MODEL_KEYS: Final = frozenset({"by", "comment", "version"})
+_WITH_VERSION: Final = frozenset({"activate", "shadow"})
 _VERDICTS: Final = ("true", "false")
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
@@ -70,6 +72,23 @@ def parse_asset_command(body: object, kind: str) -> tuple[str, float | None, str
     if isinstance(at_ms, bool) or not isinstance(at_ms, int | float) or not 0 < at_ms < _LAST_MS:
         raise Refusal(400, "at_ms: milliseconds since the epoch", '{"by": "name", "at_ms": 1e12}')
     return _actor(fields), float(at_ms), _comment(fields)
+
+
+class ModelCommand(NamedTuple):
+    """Who chooses a version of a model, which one (empty: the one installed last), and why."""
+
+    by: str
+    version: str
+    comment: str
+
+
+def parse_model_command(body: object, kind: str) -> ModelCommand:
+    """The body of a command on a model; only `activate` and `shadow` take a version."""
+    fields = _object(body, _MODEL_KEYS if kind in _WITH_VERSION else _MODEL_KEYS - {"version"})
+    version = fields.get("version", "")
+    if not isinstance(version, str) or len(version) > MAX_TEXT:
+        raise Refusal(400, "version: a text", '{"by": "name", "version": "1.2.0"}')
+    return ModelCommand(_actor(fields), version, _comment(fields))
 
 
 def _object(body: object, known: frozenset[str]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def list_of(items: Schema) -> Schema:
 
 
 _ROWS: Final = list_of(FREE)
-_BY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 64}
-_COMMENT: Final[Schema] = {"type": "string", "maxLength": 500}
+BY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 64}
+NOTE: Final[Schema] = {"type": "string", "maxLength": 500}
 _SHORT: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 256}
 
 LIVE: Final = object_of("live", "reason", live=FLAG, reason=TEXT)
@@ -47,11 +47,11 @@ HISTORY: Final = list_of(object_of("alarm_id", "transition", transition=TEXT))
 AUDIT: Final = list_of(object_of("at_ms", "actor", "action", actor=TEXT, action=TEXT))
 FEEDBACK: Final = object_of("alarm_id", "verdict", verdict={"enum": ["true", "false"]})
 ASSET_COMMANDED: Final = object_of("asset", asset=TEXT)
-COMMAND: Final = object_of("by", by=_BY, comment=_COMMENT, duration_s=NUMBER)
+COMMAND: Final = object_of("by", by=BY, comment=NOTE, duration_s=NUMBER)
 SELECTION: Final = object_of(
     "by",
-    by=_BY,
-    comment=_COMMENT,
+    by=BY,
+    comment=NOTE,
     duration_s=NUMBER,
     pattern=_SHORT,
     asset=_SHORT,
@@ -59,7 +59,5 @@ SELECTION: Final = object_of(
     ids=list_of(_SHORT),
     all=FLAG,
 )
-CALLED: Final = object_of(
-    "by", "verdict", by=_BY, comment=_COMMENT, verdict={"enum": ["true", "false"]}
-)
-ASSET_COMMAND: Final = object_of("by", by=_BY, comment=_COMMENT, at_ms=NUMBER)
+CALLED: Final = object_of("by", "verdict", by=BY, comment=NOTE, verdict={"enum": ["true", "false"]})
+ASSET_COMMAND: Final = object_of("by", by=BY, comment=NOTE, at_ms=NUMBER)

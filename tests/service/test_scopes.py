@@ -45,7 +45,7 @@ MAY = {
     "admin": ALL,
 }
 # A value for each placeholder of a path: the first that fits.
-VALUES = ("x", "1", "ack", "failed", "0123456789abcdef")
+VALUES = ("x", "1", "ack", "failed", "activate", "0123456789abcdef")
 
 
 @dataclass

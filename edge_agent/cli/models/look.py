@@ -30,13 +30,14 @@ from edge_agent.models import (
     signer_shown,
     try_bundle,
     unpacked,
+    version_row,
 )
 
 if TYPE_CHECKING:
     import argparse
 
     from edge_agent.config.schema import Config
-    from edge_agent.models import Keyring, Manifest, ProbedServer, Trial
+    from edge_agent.models import Keyring, ProbedServer, Trial
 
 _COLUMNS: Final = (
     "NAME",
@@ -78,9 +79,9 @@ def _list(args: argparse.Namespace) -> int:
     problems: list[str] = []
     repository = ModelRepository(models_dir)
     for name in repository.names():
-        for state, folder in _folders(repository, name, models_dir):
+        for state, folder in repository.installed(name):
             try:
-                row = _row(load_manifest(folder), folder, state, keys)
+                row = version_row(folder, state, keys)
             except ModelError as error:
                 problems.append(str(error))
                 continue
@@ -119,19 +120,6 @@ def _refused(url: str | None) -> dict[tuple[str, str], str]:
     except (KeyError, TypeError):
         complain([not_ours(url)])
     return {}
-
-
-def _folders(repository: ModelRepository, name: str, models_dir: Path) -> list[tuple[str, Path]]:
-    """The active version and the other installed ones, each with its state."""
-    deployments = models_dir / name
-    found = [("active", deployments)] if deployments.is_dir() else []
-    states = {repository.previous(name): "previous", repository.shadow(name): "shadow"}
-    active = repository.active(name)
-    for version in reversed(repository.versions(name)):
-        if version != active:
-            state = states.get(version, "shelf")
-            found.append((state, repository.folder(name, version)))
-    return found
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -229,24 +217,6 @@ def _variants(trial: Trial) -> str:
         )
         lines.append(f"{row.variant}: {why} ({times or 'not measured'}{off})\n")
     return "".join(lines)
-
-
-def _row(manifest: Manifest, folder: Path, state: str, keys: Keyring) -> dict[str, Any]:
-    window = manifest.window
-    step = f"{window.step_s:g} s" if window.step_s else "each time stamp"
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "state": state,
-        "task": str(manifest.task),
-        "inputs": [spec.name for spec in manifest.inputs],
-        "assets": list(manifest.units),
-        "threshold": manifest.threshold,
-        "false_alarms_per_day": manifest.false_alarms_per_day,
-        "window": f"{window.length} x {step}",
-        "variants": "+".join(("fp32", *manifest.variants)),
-        "signer": signer_shown(folder, keys),
-    }
 
 
 def _cell(value: object) -> str:

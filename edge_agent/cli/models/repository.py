@@ -16,15 +16,17 @@ from edge_agent.cli.models.verb import (
     trust_of,
 )
 from edge_agent.cli.models.wait import add_wait, outcome, wish
-from edge_agent.errors import ModelError, NotFoundError
+from edge_agent.errors import ModelError
 from edge_agent.models import (
     SUFFIX,
     UNSIGNED,
     ModelRepository,
+    check_version,
     checked_signer,
+    choose_version,
+    expect_sound,
     keyring,
     parse_ref,
-    try_bundle,
 )
 from edge_agent.ops.owner import as_owner_of
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from edge_agent.cli.models.wait import Wish
     from edge_agent.config.schema import Config
-    from edge_agent.models import Keyring, Trial
+    from edge_agent.models import Keyring
 
 
 def _declare_install(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +78,7 @@ def _install(args: argparse.Namespace) -> int:
     repository = ModelRepository(models_dir)
     with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
-        trial = _tried(folder)
+        trial = expect_sound(folder)
         with as_owner_of(models_dir, folder):
             manifest = repository.install(folder)
     name, version = manifest.name, manifest.version
@@ -97,11 +99,9 @@ def _activate(args: argparse.Namespace) -> int:
     config = config_of(args)
     models_dir = models_dir_of(args, config)
     repository = ModelRepository(models_dir)
-    name, version = _chosen(repository, args.bundle)
-    folder = repository.folder(name, version)
+    name, version = choose_version(repository, args.bundle)
     keys = keyring(trust_of(config))
-    signer = checked_signer(folder, keys) if keys.keys else UNSIGNED
-    trial = _tried(folder)
+    signer, trial = check_version(repository.folder(name, version), keys)
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     wished = wish(name, version, "active")
     with as_owner_of(models_dir):
@@ -128,7 +128,7 @@ def _shadow(args: argparse.Namespace) -> int:
             repository.set_shadow(name, None)
         say(args, {"name": name, "shadow": None}, f"{name}: no shadow")
         return 0
-    name, version = _chosen(repository, args.bundle)
+    name, version = choose_version(repository, args.bundle)
     wished = wish(name, version, "shadow")
     with as_owner_of(models_dir):
         repository.set_shadow(name, version)
@@ -142,29 +142,6 @@ def _trusted(folder: Path, keys: Keyring) -> str:
     except ModelError as error:
         hint = "sign it with a key of trust.keys, or use --allow-unsigned NAME"
         raise ModelError(error.message, where=error.where, hint=error.hint and hint) from error
-
-
-def _tried(folder: Path) -> Trial:
-    problems, trial = try_bundle(folder)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ModelError(f"{problems[0].text}{more}")
-    return trial
-
-
-def _chosen(repository: ModelRepository, text: str) -> tuple[str, str]:
-    """Name and version; the version installed last, if none is given."""
-    name, version = parse_ref(text)
-    known = repository.names()
-    if name not in known:
-        there = ", ".join(known) or "none"
-        raise NotFoundError("no such model", where=f"model {name}", hint=f"installed: {there}")
-    if version is None:
-        versions = [v for v in repository.versions(name) if v != repository.active(name)]
-        if not versions:
-            raise NotFoundError("no other version is installed", where=f"model {name}")
-        version = versions[-1]
-    return name, version
 
 
 def _awaited(
