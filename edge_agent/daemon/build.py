@@ -223,7 +223,9 @@ class Parts:
             *status_routes(self.status, self.metrics),
             *ask_routes(self.questions),
             *predict_routes(self.predictions),
-            *view_routes(self.runtime, self.values, self.commands),
+            *view_routes(
+                self.runtime, self.publisher, self.values, self.commands, self.metrics, self.clock
+            ),
         ]
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.clock import US_PER_S
+from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.sinks import ALERT, Refusals
 from edge_agent.transport import backoff_s
@@ -163,15 +163,23 @@ class _Refused:
 
     def __init__(self, message: Message, confirmed: int) -> None:
         self.row = message.row
+        self.created_us = message.created_us
+        self.subject = self.reason = ""
         self.tries = 0
         self.held_s = 0.0
         self.confirmed = confirmed  # by the receiver, of all messages, when it was first refused
 
 
 class RefusalLog:
-    """Keeps the refused lines of one sink and reports them to it, so that its link shows them."""
+    """Keeps the refused lines of one sink and reports them to it, so that its link shows them.
+
+    last_error: of any delivery, also one that was repeated since; last_error_us: its time, 0 for
+    never.
+    """
 
     def __init__(self, sink: Sink) -> None:
+        self.last_error = ""
+        self.last_error_us = 0
         self._sink = sink
         self._lines: dict[Line, _Refused] = {}
         self._named: set[Line] = set()
@@ -184,6 +192,21 @@ class RefusalLog:
     def waiting(self) -> int:
         """Number of lines that the receiver refuses."""
         return len(self._lines)
+
+    def rows(self, limit: int) -> list[dict[str, Any]]:
+        """The refused messages, the oldest first, at most `limit`."""
+        oldest = sorted(self._lines.items(), key=lambda line: line[1].created_us)[:limit]
+        return [
+            {
+                "kind": kind,
+                "key": key,
+                "subject": one.subject,
+                "reason": one.reason,
+                "tries": one.tries,
+                "created_ms": one.created_us // US_PER_MS,
+            }
+            for (kind, key), one in oldest
+        ]
 
     def remove_line(self, line: Line) -> None:
         """Note that the receiver accepted a message of this line."""
@@ -211,6 +234,7 @@ class RefusalLog:
         hold_s = max(min(error.hold_s or 0.0, backoff_s(refused.tries)), error.wait_s)
         refused.held_s += hold_s
         self._log_once(line, message, error)
+        refused.subject, refused.reason = self._subject, self._reason
         self._report()
         return hold_s
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms import AlarmCatalogue
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.delivery.health import RefusalLog
     from edge_agent.messages import Alarm
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
@@ -135,6 +136,7 @@ class Publisher:
             self._metrics,
             on_confirmed=confirmed,
             may_send=self.may_send,
+            now_us=self._clock.now_us,
         )
         self.sinks[name], self._senders[name] = sink, sender
         await sink.start()
@@ -385,6 +387,10 @@ class Publisher:
             self.health.waiting(name, self._stats.get(name), self._senders[name].refusals)
             for name in self.sinks
         ]
+
+    def refusals(self, sink: str) -> RefusalLog:
+        """What the receiver of a sink refuses."""
+        return self._senders[sink].refusals
 
     def export(self) -> None:
         """Update the gauges."""

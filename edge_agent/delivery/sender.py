@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import SystemClock
 from edge_agent.delivery import republish
 from edge_agent.delivery.health import RefusalLog
 from edge_agent.errors import StoreError
@@ -29,6 +30,7 @@ log = logging.getLogger("edge_agent.delivery")
 
 DEFECT_HOLD_S: Final = 60.0
 _UP: Final = (LinkState.UP, LinkState.DEGRADED)
+_now_us: Final = SystemClock().now_us
 MAX_HELD: Final = 1000  # lines; if this many are refused, the sink counts as down
 
 
@@ -39,7 +41,8 @@ class Sender:
     is retried for ever, every 1 s to 60 s, and at once when the sink reports that it is ready. A
     requested pause (Retry-After) is respected. If only one message is refused, only its line
     waits; a message that is given up is counted, logged, shown, recorded in the audit and deleted.
-    may_send: while it is false nothing is sent; call `wake` when it is true again.
+    may_send: while it is false nothing is sent; call `wake` when it is true again. now_us: the time
+    of the last error.
     """
 
     def __init__(  # noqa: PLR0913 (what is injected, by name)
@@ -51,6 +54,7 @@ class Sender:
         on_confirmed: Callable[[Message], None] | None = None,
         may_send: Callable[[], bool] = lambda: True,
         sleep: Sleep = asyncio.sleep,
+        now_us: Callable[[], int] = _now_us,
     ) -> None:
         self._sink = sink
         self._store = store
@@ -58,6 +62,7 @@ class Sender:
         self._on_confirmed = on_confirmed
         self._may_send = may_send
         self._sleep = sleep
+        self._now_us = now_us
         self._main: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.Task[None]] = set()
@@ -206,6 +211,7 @@ class Sender:
 
     def _handle_refusal(self, message: Message, line: Line, error: DeliveryError) -> None:
         if error.reason:
+            self.refusals.last_error, self.refusals.last_error_us = error.message, self._now_us()
             self._metrics.sink_failures.labels(self._sink.name, error.reason).inc()
         if not error.retry:
             self._refused.append((message, error))

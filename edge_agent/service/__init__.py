@@ -4,6 +4,7 @@
 """
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
+from edge_agent.service.gateway_api import gateway_routes
 from edge_agent.service.models_api import ModelRequest, model_routes
 from edge_agent.service.openapi import with_document
 from edge_agent.service.predict_api import PREDICT_S, Predictor, SentTable, predict_routes
@@ -31,6 +32,7 @@ __all__ = [
     "SentTable",
     "StatusProvider",
     "ask_routes",
+    "gateway_routes",
     "model_routes",
     "oip",
     "oip_grpc",

@@ -316,6 +316,10 @@ async def test_a_refused_message_is_tried_ever_more_slowly_and_shown_until_it_is
             await until(partial(naps.are, tries))
             naps.end()
         assert rig.delivery.refusals.waiting == 1
+        (row,) = rig.delivery.refusals.rows(10)
+        assert (row["key"], row["reason"]) == ("secret", "refused")
+        assert rig.delivery.refusals.rows(0) == []
+        assert rig.delivery.refusals.last_error == "refused"
         sink.answer = lambda _: None
         await until(lambda: len(naps.wanted) == 10 or not sink.flying)
         naps.end()
