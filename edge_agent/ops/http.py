@@ -24,6 +24,7 @@ from edge_agent.ops.guard import Connection, Connections, Guard, add_headers, ex
 from edge_agent.ops.handlers import Pace, handler_of
 from edge_agent.ops.key_file import FILE_NAME
 from edge_agent.ops.keys import KeyRing
+from edge_agent.ops.listening import listen_tcp
 from edge_agent.ops.routes import (
     OPEN,
     Request,
@@ -48,16 +49,16 @@ _PAGE_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javasc
 
 @dataclass(slots=True)
 class _Listener:
-    """An address on which the server listens; server: None while it cannot.
+    """An address on which the server listens; servers: none while it cannot.
 
     is_wanted: the config names it, so that its lack is a fault.
     """
 
     where: str
     hint: str
-    open: Callable[[], Awaitable[asyncio.Server]]
+    open: Callable[[], Awaitable[tuple[asyncio.Server, ...]]]
     is_wanted: bool = True
-    server: asyncio.Server | None = None
+    servers: tuple[asyncio.Server, ...] = ()
     reason: str = ""
 
 
@@ -115,12 +116,12 @@ class HttpServer:
             return
         self._next_try_s = now_s + RETRY_S
         for one in (self._tcp, self._unix):
-            if one.server is None:
+            if not one.servers:
                 await self._try(one)
 
     async def _try(self, one: _Listener) -> None:
         try:
-            one.server = await one.open()
+            one.servers = await one.open()
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != one.reason:
@@ -132,19 +133,18 @@ class HttpServer:
             log.info("http listens now", extra={"where": one.where})
         one.reason = ""
 
-    async def _open_tcp(self) -> asyncio.Server:
-        loop, config = asyncio.get_running_loop(), self._config
-        server = await loop.create_server(self._connect, config.host, config.port)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+    async def _open_tcp(self) -> tuple[asyncio.Server, ...]:
+        servers = await listen_tcp(self._connect, self._config.host, self._config.port)
+        self.port = servers[0].sockets[0].getsockname()[1]
+        return servers
 
-    async def _open_socket(self) -> asyncio.Server:
+    async def _open_socket(self) -> tuple[asyncio.Server, ...]:
         await asyncio.to_thread(self.guard.find_group)
         if self.socket_path is None:
             folder = local_socket.socket_dirs()[0]
             self.socket_path = folder / local_socket.socket_name(self.port)
         ready = local_socket.listen(self.socket_path)
-        return await asyncio.get_running_loop().create_unix_server(self._connect, sock=ready)
+        return (await asyncio.get_running_loop().create_unix_server(self._connect, sock=ready),)
 
     def _connect(self) -> Connection:
         """The protocol of a new connection."""
@@ -168,12 +168,12 @@ class HttpServer:
         """End all connections; safe before `start` and when repeated."""
         await self.keys.save_last_uses(at_once=True)
         runner, self._runner = self._runner, None
-        if self._unix.server is not None and self.socket_path is not None:
+        if self._unix.servers and self.socket_path is not None:
             self.socket_path.unlink(missing_ok=True)
         self.socket_path = self._config.socket
         for one in (self._tcp, self._unix):
-            server, one.server, one.reason = one.server, None, ""
-            if server is not None:
+            servers, one.servers, one.reason = one.servers, (), ""
+            for server in servers:
                 server.close()
         if runner is not None:
             await runner.cleanup()

@@ -9,7 +9,8 @@ broker  values/s and CPU seconds per million values of the whole daemon, and the
         window's last value to its score on the bus
 fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
 idle    start-up until ready, and CPU and memory without load
-inference  the latency and CPU of the path with and without 100 requests/s of another program, in
+inference  the latency and CPU of the path with and without 100 requests/s of another program, and
+           with questions and new manuals beside them, in
         turns: the medians of the ratios of neighbouring turns
 predict  how long the answers of POST /api/predict take, the first and the later ones
 """
@@ -21,14 +22,15 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.client import Client
 from edge_agent.testing import DaemonProcess
-from scripts.pipeline_bench.inference import InferenceLoad
 from scripts.pipeline_bench.load import SIGNALS, Load
 from scripts.pipeline_bench.model_costs import model_costs
+from scripts.pipeline_bench.others import InferenceLoad, ManualLoad, OtherLoad, QuestionLoad
 from scripts.pipeline_bench.site import (
     TABLE_INPUTS,
     TABLE_MODEL,
@@ -137,30 +139,34 @@ def idle_section(folder: Path, seconds: float) -> None:
 
 
 def inference_section(folder: Path, seconds: float) -> None:
-    """The plant's windows while another program uses the same model, in turns."""
-    print("| requests/s | p50 ms | p99 ms | CPU s per million values | of all | its own p50 ms |")
+    """The plant's windows while others use the same model, ask questions and add manuals."""
+    print("| others | p50 ms | p99 ms | CPU s per million values | of all | its own p50 ms |")
     print("| --- | --- | --- | --- | --- | --- |")
-    rows: dict[float, list[tuple[float, ...]]] = {0.0: [], 100.0: []}
+    rows: dict[str, list[tuple[float, ...]]] = {case: [] for case in _OTHERS}
     with broker(folder) as bus:
         config = fleet_config(folder, bus.port, "asset", 50, hop=16, length=64, step_s=0.0)
-        config.write_text(config.read_text() + "inference: {enabled: true}\n")
+        config.write_text(config.read_text() + _SERVES.format(folder=folder))
+        (folder / "manuals").mkdir()
         with DaemonProcess(config) as daemon:
             load = Load(bus.port, "asset", assets=50, rate=5000.0)
             load.warm_up()
-            for requests in (0.0, 100.0) * _TURNS:
+            for case in tuple(_OTHERS) * _TURNS:
                 before, all_before = daemon.thread_cpu_s(*_OF_OTHERS), daemon.cpu_s()
-                with InferenceLoad(daemon.url, requests) as other:
+                with ExitStack() as others:
+                    loads = [others.enter_context(one(daemon.url, folder)) for one in _OTHERS[case]]
                     done = load.run(seconds / 3)
                 used = daemon.thread_cpu_s(*_OF_OTHERS) - before, daemon.cpu_s() - all_before
                 costs = [one / done.values * 1e6 for one in used]
                 row = (done.latency_ms(0.5), done.latency_ms(0.99), *costs)
-                rows[requests].append(row)
-                own = f"{other.p50_ms:.2f}" if requests else "-"
-                print(f"| {requests:g} | {' | '.join(f'{one:.1f}' for one in row)} | {own} |")
-    pairs = zip(*rows.values(), strict=True)
-    ratios = [[b / a for a, b in zip(*pair, strict=True)] for pair in pairs]
-    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
-    print(f"| ratio | {' | '.join(f'{one:.2f}' for one in medians)} | - |")
+                rows[case].append(row)
+                own = ", ".join(f"{one.p50_ms:.2f}" for one in loads if one.p50_ms) or "-"
+                print(f"| {case} | {' | '.join(f'{one:.1f}' for one in row)} | {own} |", flush=True)
+    alone, *beside = _OTHERS
+    for case in beside:
+        pairs = zip(rows[alone], rows[case], strict=True)
+        ratios = [[b / a for a, b in zip(*pair, strict=True)] for pair in pairs]
+        medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+        print(f"| ratio: {case} | {' | '.join(f'{one:.2f}' for one in medians)} | - |")
 
 
 def predict_section(folder: Path, _seconds: float) -> None:
@@ -182,6 +188,12 @@ def predict_section(folder: Path, _seconds: float) -> None:
 
 _TURNS = 5
 _OF_OTHERS = ("service", "inference")  # threads of the daemon that serve other programs
+_SERVES = "inference: {{enabled: true}}\nmanuals: {{folder: {folder}/manuals, every: 1s}}\n"
+_OTHERS: dict[str, tuple[type[OtherLoad], ...]] = {
+    "none": (),
+    "100 infer/s": (InferenceLoad,),
+    "and answers, and an index": (InferenceLoad, QuestionLoad, ManualLoad),
+}
 
 SECTIONS: dict[str, Callable[[Path, float], None]] = {
     "stages": stages_section,
