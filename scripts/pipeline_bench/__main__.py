@@ -188,7 +188,7 @@ def predict_section(folder: Path, _seconds: float) -> None:
 
 _TURNS = 5
 _OF_OTHERS = ("service", "inference")  # threads of the daemon that serve other programs
-_SERVES = "inference: {{enabled: true}}\nmanuals: {{folder: {folder}/manuals, every: 1s}}\n"
+_SERVES = "inference: {{enabled: true}}\nmanuals: {{folder: {folder}/manuals, every: 10s}}\n"
 _OTHERS: dict[str, tuple[type[OtherLoad], ...]] = {
     "none": (),
     "100 infer/s": (InferenceLoad,),

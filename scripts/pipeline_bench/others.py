@@ -94,9 +94,14 @@ class QuestionLoad(OtherLoad):
 
 
 class ManualLoad(OtherLoad):
-    """A new manual in the folder each second, so that the daemon indexes all the time."""
+    """A new manual in the folder each second: the daemon looks for them every ten."""
 
     pace_s = 1.0
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        for manual in (self._folder / "manuals").iterdir():  # the next turn is without an index
+            manual.unlink()
 
     def work(self, connection: http.client.HTTPConnection, number: int) -> None:
         """Write a manual."""
