@@ -159,6 +159,18 @@ class ListStatus:
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         return [row for row in self.alarm_rows if state in {None, "all", row["state"]}]
 
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        return next((row for row in self.asset_rows if row["id"] == asset_id), None)
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        return next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
+
+    def asset_ids(self) -> list[str]:
+        return [row["id"] for row in self.asset_rows]
+
+    def alarm_ids(self) -> list[str]:
+        return [row["alarm_id"] for row in self.alarm_rows]
+
     async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
         self.asked.append((*wanted, limit))
         return [{"alarm_id": wanted.alarm_id, "transition": "raise"}]

@@ -15,7 +15,7 @@ from edge_agent.detection import STOPPED
 from edge_agent.signals import FALSE, TRUE, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.ops.metrics import Metrics
@@ -31,9 +31,12 @@ _SHOWN: Final = 3
 
 
 def asset_rows(
-    runtime: Runtime, judgements: Judgements, notes: Mapping[str, str]
+    runtime: Runtime,
+    judgements: Judgements,
+    notes: Mapping[str, str],
+    assets: Iterable[PlantAsset],
 ) -> list[dict[str, Any]]:
-    """Every asset with its health, inputs and number of alarms; notes: by asset, on its models."""
+    """The assets with health, inputs and number of alarms; notes: by asset, on its models."""
     active = (alarm for alarm in runtime.alarms.active() if alarm.suppressed_by != STOPPED)
     alarms = Counter(alarm.asset for alarm in active)
     unseen = runtime.pipeline.watch.unseen()
@@ -56,7 +59,7 @@ def asset_rows(
                 for one in asset.signals.values()
             ],
         }
-        for asset in runtime.plant.assets.values()
+        for asset in assets
     ]
 
 

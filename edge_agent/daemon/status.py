@@ -28,7 +28,7 @@ from edge_agent.sources import SOURCES
 from edge_agent.store import alarm_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.alarm_feedback import AlarmFeedback
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Alarm, Link
     from edge_agent.ops.key_file import Key
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.plant import PlantAsset
     from edge_agent.store import AuditFilter, HistoryFilter
 
     AssetCommand = Callable[[str, str, int, str], Awaitable[dict[str, Any]]]
@@ -137,8 +138,25 @@ class Status:
 
     def assets(self) -> list[dict[str, Any]]:
         """Every asset with its health, inputs and number of alarms."""
-        runtime = self.runtime()
-        return asset_rows(runtime, self._judge(runtime), notes(runtime, self.unresolved()))
+        return self._assets(self.runtime().plant.assets.values())
+
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        """One asset; None if there is none."""
+        asset = self.runtime().plant.assets.get(asset_id)
+        return None if asset is None else self._assets([asset])[0]
+
+    def asset_ids(self) -> Collection[str]:
+        """The ids of all assets."""
+        return self.runtime().plant.assets.keys()
+
+    def alarm_ids(self) -> Collection[str]:
+        """The ids of all alarms that ever left normal."""
+        return self.runtime().alarms.ids()
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        """One alarm; None if there is none."""
+        found = self.runtime().alarms.get(alarm_id)
+        return None if found is None else self._alarms([found])[0]
 
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         """Alarms that are not normal, or those in one state; the most severe first."""
@@ -148,6 +166,9 @@ class Status:
         elif state != "all":
             found = [alarm for alarm in found if alarm.state == state]
         found.sort(key=lambda alarm: (-alarm.severity, -alarm.changed_us))
+        return self._alarms(found)
+
+    def _alarms(self, found: Iterable[Alarm]) -> list[dict[str, Any]]:
         follows = following_alarms(self.runtime())
         verdicts = self.runtime().pipeline.deployments.track_record.verdicts()
         return [
@@ -238,6 +259,11 @@ class Status:
         for (state, priority), n in runtime.alarms.counts().items():
             metrics.alarms.labels(state, priority).set(n)
         self.publisher.export()
+
+    def _assets(self, assets: Iterable[PlantAsset]) -> list[dict[str, Any]]:
+        runtime = self.runtime()
+        said = notes(runtime, self.unresolved())
+        return asset_rows(runtime, self._judge(runtime), said, assets)
 
     def _judge(self, runtime: Runtime) -> Judgements:
         return Judgements(runtime, self.away_reason, self.clock.monotonic_s())

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_QUEUE: Final = 1024  # connections that the kernel keeps until they are accepted
+_QUEUE: Final = 4096  # connections that the kernel keeps until they are accepted, as it allows
 _AT_ONCE: Final = 100  # new connections before others have their turn
-_GONE_AT_ONCE: Final = 1000
+_GONE_AT_ONCE: Final = 2000
 _NO_SUCH_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 

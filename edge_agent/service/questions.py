@@ -14,10 +14,11 @@ from edge_agent.ops.routes import Refusal
 from edge_agent.store import AuditFilter, HistoryFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
+    from edge_agent.alarms import Texts
     from edge_agent.clock import Clock
-    from edge_agent.config.schema import Config
+    from edge_agent.config.schema import Alarms, Config
     from edge_agent.config.settings import Manuals
     from edge_agent.language.facts import Subject
     from edge_agent.language.manuals import ManualSearch
@@ -60,6 +61,7 @@ class Questions:
         self._turn = asyncio.Lock()
         self._manuals: Manuals | None = None
         self._search: ManualSearch | None = None
+        self._texts: tuple[Alarms, Texts] | None = None
         self._comments: list[Row] = []  # of the audit, the newest first
 
     async def ask(self, question: Question) -> dict[str, Any]:
@@ -127,10 +129,18 @@ class Questions:
         self._comments = (said + self._comments)[:_MAX_COMMENTS]
         return self._comments
 
+    def _texts_of(self, alarms: Alarms) -> Texts:
+        """The texts of answers, which are read once per config."""
+        from edge_agent.language import facts  # noqa: PLC0415 (see the module's docstring)
+
+        if self._texts is None or self._texts[0] is not alarms:
+            self._texts = alarms, facts.load_catalogue(alarms)
+        return self._texts[1]
+
     async def _answer(self, question: Question) -> dict[str, Any]:
         from edge_agent.language import answers, facts, words  # noqa: PLC0415 (same)
 
-        texts = facts.load_catalogue(self._config().alarms)
+        texts = self._texts_of(self._config().alarms)
         known = {one.name.lower() for one in texts.languages}
         asked = (question.language or "").lower()
         spoken = asked if asked in known else asked.split("-", maxsplit=1)[0]
@@ -154,23 +164,24 @@ class Questions:
         """The alarm and the asset that a question is about, and what is known of them."""
         from edge_agent.language import answers, facts  # noqa: PLC0415 (same)
 
-        alarms = {row["alarm_id"]: row for row in self._status.alarms("all")}
-        assets = {row["id"]: row for row in self._status.assets()}
-        alarm_id = _known(question.alarm, alarms, "alarm")
-        asset_id = _known(question.asset, assets, "asset")
+        alarm_ids, asset_ids = self._status.alarm_ids(), self._status.asset_ids()
+        alarm_id = _known(question.alarm, alarm_ids, "alarm")
+        asset_id = _known(question.asset, asset_ids, "asset")
         if not alarm_id:
-            alarm_id = answers.named_in(question.text, alarms)
+            alarm_id = answers.named_in(question.text, alarm_ids)
         if not alarm_id and not asset_id:
-            asset_id = answers.named_in(question.text, assets)
-        standing = [row for row in self._status.alarms(None) if asset_id in {"", row["asset"]}]
-        if not alarm_id and asset_id and len(standing) == 1:
-            alarm_id = standing[0]["alarm_id"]
+            asset_id = answers.named_in(question.text, asset_ids)
         if not alarm_id:
-            return facts.Subject(asset=assets.get(asset_id), alarms=standing)
-        alarm = alarms[alarm_id]
+            standing = [row for row in self._status.alarms(None) if asset_id in {"", row["asset"]}]
+            if asset_id and len(standing) == 1:
+                alarm_id = standing[0]["alarm_id"]
+        if not alarm_id:
+            return facts.Subject(asset=self._status.asset(asset_id), alarms=standing)
+        alarm = self._status.alarm(alarm_id)
+        assert alarm is not None  # noqa: S101 (its id is known)
         past = await self._status.history(HistoryFilter(asset=alarm["asset"]), _PAST_ROWS)
         words = await self._status.audit(AuditFilter(asset=alarm["asset"]), _PAST_ROWS)
-        asset = assets.get(alarm["asset"])
+        asset = self._status.asset(alarm["asset"])
         return facts.Subject(alarm, asset, (alarm,), self._model(alarm), past, words)
 
     def _model(self, alarm: Row) -> Row | None:
@@ -204,10 +215,10 @@ def _comment(row: Row) -> Row:
     return kept | {"by": row["actor"], "text": row["detail"]}
 
 
-def _known(wanted: str | None, rows: dict[str, Row], what: str) -> str:
+def _known(wanted: str | None, ids: Collection[str], what: str) -> str:
     if wanted is None:
         return ""
-    if wanted not in rows:
+    if wanted not in ids:
         hint = f"`edge-agent {what}s list` shows them"
         raise NotFoundError(f"no such {what}", where=repr(wanted), hint=hint)
     return wanted

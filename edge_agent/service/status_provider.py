@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edge_agent.store import AuditFilter, HistoryFilter
 
 
@@ -37,6 +39,18 @@ class StatusProvider(Protocol):
 
     def alarms(self, state: str | None) -> list[dict[str, Any]]:
         """Alarms in `state` or `all`; by default those not normal. The most severe first."""
+
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        """The row of one asset; None if there is none."""
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        """The row of one alarm; None if there is none."""
+
+    def asset_ids(self) -> Collection[str]:
+        """The ids of all assets."""
+
+    def alarm_ids(self) -> Collection[str]:
+        """The ids of all alarms that ever left normal."""
 
     async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
         """Past transitions, newest first, at most `limit`, and a page of them."""

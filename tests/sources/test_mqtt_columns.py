@@ -250,3 +250,12 @@ def test_a_line_of_influxdb_without_a_measurement_is_refused_and_no_other(line: 
     decode(line + b"\nm a=2", out, target, Payload(format=Format.INFLUX))
     assert list(out.value) == [2.0]
     assert len(out.refused) == 1
+
+
+@pytest.mark.parametrize("time", ["17³³", "9" * 5000])
+def test_a_time_of_influxdb_that_is_no_number_is_refused_and_no_other_line(time: str) -> None:
+    """Found by fuzzing: digits that int() does not take ended the decoding of the message."""
+    out = Readings(1_767_225_600_000_000)
+    target = Target(None, {"a": Wanted(0, waveform=False)})
+    decode(f"m a=1 {time}\nm a=2".encode(), out, target, Payload(format=Format.INFLUX, time="ts"))
+    assert 2.0 in list(out.value)

@@ -19,6 +19,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[
 _TRUE: Final = frozenset({"t", "T", "true", "True", "TRUE"})
 _FALSE: Final = frozenset({"f", "F", "false", "False", "FALSE"})
 _MAX_LINE: Final = 64 << 10
+_MAX_DIGITS: Final = 20  # of a time in nanoseconds
 
 
 def decode_influx(payload: bytes, out: Readings) -> None:
@@ -44,7 +45,8 @@ def _read_line(line: str, out: Readings) -> None:
     doc |= {key: _plain(value) for key, value in map(_pair, tags)}
     doc |= {key: _value(value) for key, value in map(_pair, _COMMA.findall(parts[1]))}
     if len(parts) > 2 and out.spec.time:  # noqa: PLR2004
-        doc[out.spec.time] = int(parts[2]) if parts[2].isdigit() else parts[2]
+        is_time = parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= _MAX_DIGITS
+        doc[out.spec.time] = int(parts[2]) if is_time else parts[2]
     single = out.target.single
     if single is None:
         read_named(doc, out)

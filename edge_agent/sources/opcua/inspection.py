@@ -142,7 +142,7 @@ def _unread(
     """Kind, text and remedy of a node that cannot be read at all."""
     if value.status in _GONE:
         index = address.partition(";")[0].removeprefix("ns=")
-        if index.isdigit() and int(index) >= len(namespaces):
+        if index.isdecimal() and int(index[:9]) >= len(namespaces):
             what = f"{label}: {address}: the server has {len(namespaces)} namespaces"
             return "no such node", what, _namespaces(namespaces)
         mend = f"`edge-agent browse {name}` lists the nodes"
