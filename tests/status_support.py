@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.clock import FakeClock
+from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config.settings import Http
 from edge_agent.config.types import Secret
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.ops.http import HttpServer
 from edge_agent.ops.metrics import Metrics
-from edge_agent.service import status_routes, with_document
+from edge_agent.service import event_routes, status_routes, with_document
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from edge_agent.ops.routes import Route
@@ -153,11 +153,31 @@ class ListStatus:
             raise NotFoundError("no shadow was compared", where=repr(name))
         return {"model": name, "agreement": 0.998}
 
-    def assets(self) -> list[dict[str, Any]]:
-        return self.asset_rows
+    def assets(self, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+        return [row for row in self.asset_rows if only is None or row["id"] in only]
 
-    def alarms(self, state: str | None) -> list[dict[str, Any]]:
-        return [row for row in self.alarm_rows if state in {None, "all", row["state"]}]
+    def asset_marks(self) -> dict[str, object]:
+        return {row["id"]: repr(row) for row in self.asset_rows}
+
+    def asset_states(self, only: Collection[str]) -> list[dict[str, Any]]:
+        short = ("id", "path", "state", "alarms", "health", "note")
+        return [
+            {key: row[key] for key in short}
+            | {"off": sum(one["quality"] != "good" for one in row["inputs"])}
+            for row in self.assets(only)
+        ]
+
+    def alarm_marks(self) -> dict[str, object]:
+        return {row["alarm_id"]: repr(row) for row in self.alarm_rows if row["state"] != "normal"}
+
+    def alarms(
+        self, state: str | None, only: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        return [
+            dict(row)
+            for row in self.alarm_rows
+            if state in {None, "all", row["state"]} and (only is None or row["alarm_id"] in only)
+        ]
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
         return next((row for row in self.asset_rows if row["id"] == asset_id), None)
@@ -284,7 +304,8 @@ async def serving(
 ) -> AsyncIterator[HttpServer]:
     """A running server on a port that the system chose; routes: further ones."""
     http = Http(**{"port": 0, **config})
-    own = status_routes(status or ListStatus(), metrics or Metrics())
+    shown = status or ListStatus()
+    own = [*status_routes(shown, metrics or Metrics()), *event_routes(shown, SystemClock())]
     server = HttpServer(http, with_document([*own, *routes]), FakeClock())
     await server.start()
     try:

@@ -275,6 +275,20 @@ class AlarmTable:
         track = self._tracks.get(alarm_id)
         return track is not None and track.alarm.active
 
+    def numbers(self) -> dict[str, int]:
+        """By id, the number of the last transition of each alarm that is not normal."""
+        alarms = (track.alarm for track in self._tracks.values())
+        return {one.alarm_id: one.seq for one in alarms if one.state is not AlarmState.NORMAL}
+
+    def counts_by_asset(self, but: str) -> Counter[str]:
+        """Count the alarms that are not normal by asset, but those that `but` suppressed."""
+        alarms = (track.alarm for track in self._tracks.values())
+        return Counter(
+            one.asset
+            for one in alarms
+            if one.state is not AlarmState.NORMAL and one.suppressed_by != but
+        )
+
     def counts(self) -> dict[tuple[AlarmState, str], int]:
         """Count alarms by (state, priority)."""
         return Counter((alarm.state, alarm.priority) for alarm in self.all())

@@ -5,7 +5,6 @@ An old score has no meaning: a machine with missing inputs has no health, despit
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +14,8 @@ from edge_agent.detection import STOPPED
 from edge_agent.signals import FALSE, TRUE, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections import Counter
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.ops.metrics import Metrics
@@ -37,8 +37,7 @@ def asset_rows(
     assets: Iterable[PlantAsset],
 ) -> list[dict[str, Any]]:
     """The assets with health, inputs and number of alarms; notes: by asset, on its models."""
-    active = (alarm for alarm in runtime.alarms.active() if alarm.suppressed_by != STOPPED)
-    alarms = Counter(alarm.asset for alarm in active)
+    alarms = runtime.alarms.counts_by_asset(but=STOPPED)
     unseen = runtime.pipeline.watch.unseen()
     provisional = runtime.pipeline.deployments.baselines.provisional()
     followed = _followed(runtime)
@@ -46,12 +45,10 @@ def asset_rows(
         {
             "id": asset.id,
             "path": asset.path,
-            "state": _state(runtime, asset, alarms, judgements),
+            "state": judgements.state_of(asset, alarms),
             "alarms": alarms[asset.id],
             **judgements.found.get(asset.id, {"health": None, "score": None, "limit": None}),
-            "note": judgements.stopped.get(asset.id)
-            or judgements.unjudged.get(asset.id)
-            or notes.get(asset.id, ""),
+            "note": judgements.note_of(asset) or notes.get(asset.id, ""),
             "provisional_s": provisional.get(asset.id, 0.0),
             "followed": [_followed_row(one) for one in followed.get(asset.id, [])[:_SHOWN]],
             "inputs": [
@@ -63,19 +60,10 @@ def asset_rows(
     ]
 
 
-def _state(
-    runtime: Runtime, asset: PlantAsset, alarms: Counter[str], judgements: Judgements
-) -> str:
-    if asset.id in alarms:
-        return "alarm"
-    for known, state in (
-        (judgements.found, "normal"),
-        (judgements.stopped, "stopped"),
-        (judgements.unjudged, "unjudged"),
-    ):
-        if asset.id in known:
-            return state
-    return _without_a_model(runtime, asset)
+def _chosen(runtime: Runtime, only: Collection[str] | None) -> list[PlantAsset]:
+    """All assets, or those with these ids."""
+    assets = runtime.plant.assets
+    return list(assets.values()) if only is None else [assets[i] for i in only if i in assets]
 
 
 def _without_a_model(runtime: Runtime, asset: PlantAsset) -> str:
@@ -185,12 +173,18 @@ class Judgements:
 
     found: the worst health of each judged asset, with its score and limit; unjudged: by asset, why
     no model scores it although one should; stopped: by asset, why it is stopped on purpose.
-    away_reason: why a source is disconnected, else empty.
+    away_reason: why a source is disconnected, else empty. only: ids of the assets that are judged,
+    None for all.
     """
 
     def __init__(
-        self, runtime: Runtime, away_reason: Callable[[str], str], monotonic_s: float
+        self,
+        runtime: Runtime,
+        away_reason: Callable[[str], str],
+        monotonic_s: float,
+        only: Collection[str] | None = None,
     ) -> None:
+        self._runtime = runtime
         self._away_reason = away_reason
         self._now_s = monotonic_s
         self._has_problem = runtime.pipeline.watch.has_problem() | runtime.pipeline.watch.unseen()
@@ -198,15 +192,32 @@ class Judgements:
         self.unjudged: dict[str, str] = {}
         self.stopped: dict[str, str] = {}
         self._stops = runtime.pipeline.detection.stops
-        for asset in runtime.plant.assets.values():
+        for asset in _chosen(runtime, only):
             self._runs(self._stops.number(asset), asset)
         for deployment in runtime.pipeline.deployments:
             for row, asset in enumerate(deployment.assets):
-                if not deployment.disabled[row]:
+                if (only is None or asset.id in only) and not deployment.disabled[row]:
                     self._judge_asset(deployment, row, asset)
         for asset_id in self.found:
             self.unjudged.pop(asset_id, None)
             self.stopped.pop(asset_id, None)
+
+    def state_of(self, asset: PlantAsset, alarms: Counter[str]) -> str:
+        """The state of an asset in one word; alarms: their number by asset."""
+        if asset.id in alarms:
+            return "alarm"
+        for known, state in (
+            (self.found, "normal"),
+            (self.stopped, "stopped"),
+            (self.unjudged, "unjudged"),
+        ):
+            if asset.id in known:
+                return state
+        return _without_a_model(self._runtime, asset)
+
+    def note_of(self, asset: PlantAsset) -> str:
+        """Why an asset is not judged, if it is not."""
+        return self.stopped.get(asset.id) or self.unjudged.get(asset.id, "")
 
     def is_fresh(self, deployment: Deployment, row: int) -> bool:
         """True if the last score of an asset is still valid."""

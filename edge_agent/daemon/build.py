@@ -49,6 +49,7 @@ from edge_agent.service import (
     Predictions,
     Questions,
     ask_routes,
+    event_routes,
     predict_routes,
     status_routes,
     with_document,
@@ -221,6 +222,7 @@ class Parts:
         self._build_status()
         routes = [
             *status_routes(self.status, self.metrics),
+            *event_routes(self.status, self.clock),
             *ask_routes(self.questions),
             *predict_routes(self.predictions),
             *view_routes(

@@ -20,6 +20,7 @@ from edge_agent.daemon.asset_status import (
     export_followed,
     following_alarms,
 )
+from edge_agent.daemon.live_status import alarm_marks, asset_marks, asset_states
 from edge_agent.daemon.runtime import labels_of
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
@@ -136,14 +137,17 @@ class Status:
             raise NotFoundError("no shadow was compared", where=repr(name), hint=hint)
         return report
 
-    def assets(self) -> list[dict[str, Any]]:
-        """Every asset with its health, inputs and number of alarms."""
-        return self._assets(self.runtime().plant.assets.values())
+    def assets(self, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """Assets with their health, inputs and number of alarms."""
+        known = self.runtime().plant.assets
+        if only is None:
+            return self._assets(known.values())
+        return self._assets([known[one] for one in only if one in known], frozenset(only))
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
         """One asset; None if there is none."""
         asset = self.runtime().plant.assets.get(asset_id)
-        return None if asset is None else self._assets([asset])[0]
+        return None if asset is None else self._assets([asset], {asset_id})[0]
 
     def asset_ids(self) -> Collection[str]:
         """The ids of all assets."""
@@ -158,9 +162,26 @@ class Status:
         found = self.runtime().alarms.get(alarm_id)
         return None if found is None else self._alarms([found])[0]
 
-    def alarms(self, state: str | None) -> list[dict[str, Any]]:
+    def asset_marks(self) -> dict[str, object]:
+        """A mark of each asset that changes with its state."""
+        return asset_marks(self.runtime())
+
+    def asset_states(self, only: Collection[str]) -> list[dict[str, Any]]:
+        """Short rows of some assets."""
+        runtime = self.runtime()
+        noted = notes(runtime, self.unresolved())
+        return asset_states(runtime, self._judge(runtime, frozenset(only)), noted, only)
+
+    def alarm_marks(self) -> dict[str, object]:
+        """A mark of each alarm that is not normal, which changes with its state."""
+        return alarm_marks(self.runtime())
+
+    def alarms(
+        self, state: str | None, only: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Alarms that are not normal, or those in one state; the most severe first."""
-        found = self.runtime().alarms.all()
+        table = self.runtime().alarms
+        found = table.all() if only is None else [a for a in map(table.get, only) if a is not None]
         if state is None:
             found = [alarm for alarm in found if alarm.state is not AlarmState.NORMAL]
         elif state != "all":
@@ -260,13 +281,15 @@ class Status:
             metrics.alarms.labels(state, priority).set(n)
         self.publisher.export()
 
-    def _assets(self, assets: Iterable[PlantAsset]) -> list[dict[str, Any]]:
+    def _assets(
+        self, assets: Iterable[PlantAsset], only: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
         runtime = self.runtime()
         said = notes(runtime, self.unresolved())
-        return asset_rows(runtime, self._judge(runtime), said, assets)
+        return asset_rows(runtime, self._judge(runtime, only), said, assets)
 
-    def _judge(self, runtime: Runtime) -> Judgements:
-        return Judgements(runtime, self.away_reason, self.clock.monotonic_s())
+    def _judge(self, runtime: Runtime, only: Collection[str] | None = None) -> Judgements:
+        return Judgements(runtime, self.away_reason, self.clock.monotonic_s(), only)
 
     def _alarm(self, alarm: Alarm) -> dict[str, Any]:
         return {**to_json(alarm), **self.publisher.texts_of(alarm)}

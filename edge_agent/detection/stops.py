@@ -87,6 +87,11 @@ class Stops:
         """The condition of a running machine, -1 if it has none."""
         return -1 if asset.when is None else self._bindings.condition(asset)
 
+    def truth_of(self, asset: PlantAsset) -> int:
+        """The truth of the condition of a running machine; TRUE if it has none."""
+        number = self.number(asset)
+        return TRUE if number < 0 else int(self._bindings.conditions.truth[number])
+
     def judge(self, number: int) -> tuple[int, str]:
         """The truth of a condition (TRUE for -1), and a text of its meaning if not TRUE."""
         if number < 0:

@@ -4,6 +4,7 @@
 """
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
+from edge_agent.service.events_api import event_routes
 from edge_agent.service.gateway_api import gateway_routes
 from edge_agent.service.models_api import ModelRequest, model_routes
 from edge_agent.service.openapi import with_document
@@ -32,6 +33,7 @@ __all__ = [
     "SentTable",
     "StatusProvider",
     "ask_routes",
+    "event_routes",
     "gateway_routes",
     "model_routes",
     "oip",

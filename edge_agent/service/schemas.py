@@ -38,9 +38,10 @@ READY: Final = object_of("ready", ready=FLAG)
 SUMMARY: Final = object_of("gateway", "commands", "client", gateway=TEXT, client=FREE)
 MODELS: Final = list_of(object_of("name", "version", "mode", "state", name=TEXT, state=TEXT))
 REPORT: Final = object_of("model", model=TEXT)
-ASSETS: Final = list_of(
-    object_of("id", "state", "health", "inputs", id=TEXT, state=TEXT, health=MAYBE, inputs=_ROWS)
+ASSET: Final = object_of(
+    "id", "state", "health", "inputs", id=TEXT, state=TEXT, health=MAYBE, inputs=_ROWS
 )
+ASSETS: Final = list_of(ASSET)
 ALARM: Final = object_of("alarm_id", "asset", "state", alarm_id=TEXT, asset=TEXT, state=TEXT)
 ALARMS: Final = list_of(ALARM)
 HISTORY: Final = list_of(object_of("alarm_id", "transition", transition=TEXT))

@@ -78,8 +78,12 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         _read("/api/models", lambda _: status.models(), ("Models in service", schemas.MODELS)),
         _read("/api/models/{name}/report", api.model_report, ("A shadow compared", schemas.REPORT)),
         _read(
-            "/api/assets", api.assets, ("Assets", schemas.ASSETS), query={"search": text(), **page}
+            "/api/assets",
+            api.assets,
+            ("Assets", schemas.ASSETS),
+            query={"search": text(), "ids": _ids(), **page},
         ),
+        _read("/api/assets/{asset}", api.asset, ("One asset", schemas.ASSET)),
         _read(
             "/api/alarms", api.alarms, ("Alarms", schemas.ALARMS), query={"state": state, **page}
         ),
@@ -163,10 +167,17 @@ class _StatusApi:
 
     def assets(self, request: Request) -> Response:
         """Answer with the assets that hold the searched text, the abnormal ones first."""
-        wanted = (request.query["search"] or "").casefold()
-        found = [asset for asset in self._status.assets() if _matches(asset, wanted)]
+        wanted, only = (request.query["search"] or "").casefold(), request.query["ids"]
+        found = [asset for asset in self._status.assets(only) if _matches(asset, wanted)]
         found.sort(key=_urgency)
         return _page(request, found)
+
+    def asset(self, request: Request) -> dict[str, Any]:
+        """Answer with one asset."""
+        found = self._status.asset(request.parts["asset"])
+        if found is None:
+            raise Refusal(404, "no such asset", "GET /api/assets lists them")
+        return found
 
     def alarms(self, request: Request) -> Response:
         """Answer with the alarms of a state."""
@@ -246,6 +257,15 @@ def _no_command(request: Request) -> None:
     if request.parts["kind"] in (*COMMANDS, "feedback"):
         raise Refusal(405, "method not allowed", headers={"Allow": "POST"})
     raise Refusal(404, "no such command", f"POST one of: {', '.join(COMMANDS)}")
+
+
+def _ids() -> Parameter:
+    """Parse ids, one a line; None: no choice is made."""
+
+    def parse(_name: str, value: str) -> list[str]:
+        return list(dict.fromkeys(value.split("\n")))
+
+    return Parameter(parse, schema={"type": "string", "description": "ids, one a line"})
 
 
 def _page(request: Request, found: list[dict[str, Any]]) -> Response:

@@ -34,11 +34,25 @@ class StatusProvider(Protocol):
     def model_report(self, name: str) -> dict[str, Any]:
         """How a shadow compares with the active version; NotFoundError if there is none."""
 
-    def assets(self) -> list[dict[str, Any]]:
-        """All assets with state, health, score, inputs and number of alarms."""
+    def assets(self, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """All assets, or those of `only`: state, health, score, inputs, number of alarms."""
 
-    def alarms(self, state: str | None) -> list[dict[str, Any]]:
-        """Alarms in `state` or `all`; by default those not normal. The most severe first."""
+    def asset_marks(self) -> dict[str, object]:
+        """By id of all assets, a mark that changes when the row of `asset_states` may change."""
+
+    def asset_states(self, only: Collection[str]) -> list[dict[str, Any]]:
+        """Short rows of some assets: id, path, state, alarms, off, health, note."""
+
+    def alarm_marks(self) -> dict[str, object]:
+        """By id of the alarms that are not normal, a mark that changes when the row may change."""
+
+    def alarms(
+        self, state: str | None, only: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Alarms in `state` or `all`; by default those not normal. The most severe first.
+
+        only: ids, of those that are asked for.
+        """
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
         """The row of one asset; None if there is none."""

@@ -479,16 +479,17 @@ async def test_a_token_in_the_address_does_not_stay_there(tmp_path: Path) -> Non
 
 
 async def test_two_rows_of_one_name_stay_two(tmp_path: Path) -> None:
-    status = ListStatus([asset_row("P-1"), asset_row("P-1")])
+    status = ListStatus([asset_row("P-1")])
+    status.links = [link_row(name, "mqtt", "up") for name in ("plc", "bus", "bus")]
     async with (
         commanding(status) as server,
         browsing(tmp_path, f"http://127.0.0.1:{server.port}/#token={TOKEN}") as page,
     ):
         await page.until(SHOWN)
-        for value in (1.25, 2.25, 3.25):
-            status.asset_rows[1]["inputs"][0]["value"] = value
-            await page.until(f"document.getElementById('assets').textContent.includes('{value}')")
-            assert await page.js("document.querySelectorAll('.asset').length") == 2
+        for detail in ("one", "two"):
+            status.links[2] = link_row("bus", "mqtt", "up", detail)
+            await page.until(f"document.getElementById('sinks').textContent.includes('{detail}')")
+            assert await page.js("document.querySelectorAll('#sinks .line').length") == 2
 
 
 async def test_a_stopped_machine_and_a_vibration_zone_are_shown(tmp_path: Path) -> None:

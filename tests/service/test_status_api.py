@@ -19,6 +19,8 @@ from edge_agent.service import ASSET_COMMANDS, COMMANDS
 from edge_agent.store import AuditFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edge_agent.ops.http import HttpServer
 
 ACK = "/api/alarms/P-042.model/ack"
@@ -299,11 +301,11 @@ async def test_questions_are_answered_side_by_side() -> None:
 class SlowStatus(ListStatus):
     """Works for 10 ms on the event loop, and notes when it began."""
 
-    def assets(self) -> list[dict[str, Any]]:
+    def assets(self, only: Collection[str] | None = None) -> list[dict[str, Any]]:
         self.begun = [*getattr(self, "begun", []), time.monotonic()]
         while time.monotonic() < self.begun[-1] + 0.01:
             pass
-        return super().assets()
+        return super().assets(only)
 
 
 @pytest.mark.parametrize("rests", [handlers.REST_FACTOR, 0.0])

@@ -1,8 +1,9 @@
 // The frame: who is signed in, the head of the page, and the view that the address names.
 
 import { Poll, get, post, postAs } from "/static/api.js";
-import { beginHead, showHead } from "/static/head.js";
 import { clock, make, text } from "/static/dom.js";
+import { beginHead, showHead } from "/static/head.js";
+import { Live } from "/static/live.js";
 import { beginSession, onLocked, showAccess } from "/static/session.js";
 import { language, pick, t, wordsOf } from "/static/strings.js";
 import { VIEWS } from "/static/views.js";
@@ -15,8 +16,7 @@ let open = null; // the view that is shown: {view, page, parts}
 let going = 0;
 let lastAnswer = Date.now();
 let isLocked = false;
-let summaryPoll = null;
-let latest = null; // what views are told: {summary, alarms}
+let live = null;
 
 /** The name of a view and what follows it in the address: `#/asset/P-101`. */
 function placeOf(hash) {
@@ -61,11 +61,6 @@ class PageOfView {
     this.ends.push(end);
   }
 
-  /** Ask for the summary and the alarms now: a command has changed something. */
-  refresh() {
-    refresh();
-  }
-
   can(scope) {
     return scopes?.includes(scope) ?? false;
   }
@@ -95,7 +90,7 @@ async function show() {
   const page = new PageOfView(module);
   open = { view, page, parts: null };
   open.parts = module.mount(root, page, rest) ?? {};
-  open.parts.update?.(latest);
+  if (live.event || live.alarms.size) open.parts.update?.(live, { alarms: null, assets: null });
   if (!isFirst) root.focus({ preventScroll: true });
 }
 
@@ -132,18 +127,17 @@ function beginLinks() {
   }
 }
 
-async function askSummary(isNewest) {
-  const [summary, alarms] = await Promise.all([get("/api/summary"), get("/api/alarms?limit=300")]);
-  if (!isNewest()) return;
+/** Called with each change, and every five seconds without one. */
+async function changed(_, what) {
+  const { summary } = live;
   isLocked = false;
   const before = String(scopes);
-  scopes = summary.body.client.scopes;
-  showAccess(summary.body);
-  showHead(summary.body, alarms);
+  scopes = summary.client.scopes;
+  showAccess(summary);
+  showHead(live);
   showLinks();
-  latest = { summary: summary.body, alarms };
   if (before !== String(scopes)) await show();
-  else open?.parts?.update?.(latest);
+  else open?.parts?.update?.(live, what);
 }
 
 function answered(failure) {
@@ -172,13 +166,10 @@ function begin() {
     scopes = null;
     close();
   });
-  beginSession(refresh);
+  live = new Live(changed, answered);
+  beginSession(() => live.start());
   window.addEventListener("hashchange", show);
-  summaryPoll = new Poll(askSummary, undefined, answered);
-}
-
-function refresh() {
-  summaryPoll?.now();
+  live.start();
 }
 
 begin();

@@ -31,7 +31,7 @@ export function assetRow(first) {
   return {
     root,
     update(asset) {
-      const troubled = asset.inputs.filter((input) => input.quality !== "good").length;
+      const troubled = asset.off ?? asset.inputs.filter((input) => input.quality !== "good").length;
       const off = troubled || asset.state === "unjudged" ? "troubled" : "";
       set(root, "className", `asset ${asset.alarms ? "abnormal" : ""} ${off}`);
       text(name, asset.id);

@@ -91,6 +91,12 @@ export function setClock(date) {
   if (Number.isFinite(found)) skew = Math.abs(found) > 5000 ? found : 0;
 }
 
+/** Take the daemon's clock from what it says, in ms since the epoch. */
+export function setClockTo(ms) {
+  const found = ms - Date.now();
+  skew = Math.abs(found) > 5000 ? found : 0;
+}
+
 /** How long ago something was by the daemon's clock: the browser's may be wrong. */
 export function ago(ms) {
   return duration((Date.now() + skew - ms) / 1000);

@@ -13,20 +13,22 @@ export function beginHead() {
   figures = new Keyed(byId("figures"), figure);
 }
 
-export function showHead(summary, alarms) {
+export function showHead(live) {
+  const { summary } = live;
   text(byId("gateway"), summary.gateway);
   text(byId("place"), [summary.path, `edge-agent ${summary.version}`].filter(Boolean).join(" · "));
-  document.title = alarms.total ? `(${alarms.total}) ${summary.gateway}` : summary.gateway;
+  const alarms = [...live.alarms.values()];
+  document.title = alarms.length ? `(${alarms.length}) ${summary.gateway}` : summary.gateway;
   const links = [...summary.sources, ...summary.sinks];
   const up = links.filter((link) => ["up", "degraded"].includes(link.state)).length;
-  const open = alarms.body.filter((alarm) => !PARKED.has(alarm.state));
+  const open = alarms.filter((alarm) => !PARKED.has(alarm.state));
   const fresh = open.filter((alarm) => alarm.state !== "acked").length;
   const shown = [
     [t("alarms"), open.length, open.length > 0],
     [t("unacknowledged"), fresh, fresh > 0],
     [t("connected"), t("of", { part: up, all: links.length }),
       links.some((link) => link.state !== "up")],
-    [t("uptime"), duration(summary.uptime_s), false],
+    [t("uptime"), duration(live.uptime()), false],
   ];
   const pair = summary.pair ?? {};
   if (pair.role) shown.unshift([pair.member, t(`role_${pair.role}`), pair.role === "suspended"]);

@@ -14,8 +14,7 @@ export function mount(root, page, [id = ""]) {
     return part;
   });
   root.append(el("section", "", make("h2", {}, id), missing, row));
-  page.poll(`/api/assets?limit=500&search=${encodeURIComponent(id)}`, (found) => {
-    const own = found.filter((one) => one.id === id);
+  page.poll(`/api/assets?ids=${encodeURIComponent(id)}`, (own) => {
     rows.update(own, (one) => one.id);
     missing.hidden = own.length > 0;
   });

@@ -1,6 +1,7 @@
 // The plant at a glance: alarms as cards, assets with their inputs, and what is connected.
 
 import { TO_ACK, alarmCard } from "/static/alarms.js";
+import { Poll, get } from "/static/api.js";
 import { askBox } from "/static/ask.js";
 import { assetRow } from "/static/assets.js";
 import { Keyed, el, make, text } from "/static/dom.js";
@@ -8,6 +9,10 @@ import { PARKED } from "/static/head.js";
 import { learningLine, modelLine, sinkLine, sourceLine, troubleLine } from "/static/side.js";
 
 const PAGE_ROWS = 60;
+const MAX_CARDS = 50; // the rest stands in the table of alarms
+const MAX_OPEN = 20; // rows whose values are kept new
+const LONGEST_IDS = 3000; // characters in an address
+const NOT_KNOWN = { score: null, limit: null, followed: [], inputs: [] };
 const IDS_AT_ONCE = 50; // of at most 200 characters: a request holds 16 KiB
 
 export const words = {};
@@ -15,7 +20,7 @@ export const words = {};
 export function mount(root, page) {
   const view = new Overview(page);
   root.append(view.root);
-  return { update: (now) => view.show(now) };
+  return { update: (live, changed) => view.show(live, changed) };
 }
 
 class Overview {
@@ -27,9 +32,11 @@ class Overview {
     const ask = (kind, id, more, onAnswer) => this.command(kind, id, more, onAnswer);
     this.createCard = alarmCard(ask, (asset) => this.confirmHealthy(asset));
     this.root = el("div", "overview", this.alarms(), this.assets(), this.side());
-    const search = () => encodeURIComponent(this.search.value.trim());
-    const path = () => `/api/assets?limit=${this.rows}&search=${search()}`;
-    this.poll = page.poll(path, (body, total) => this.showAssets(body, total));
+    this.known = new Map(); // whole rows of assets that were shown
+    this.outdated = new Set();
+    this.shown = [];
+    this.poll = new Poll((isNewest) => this.askWhole(isNewest));
+    page.onEnd(() => this.poll.end());
   }
 
   alarms() {
@@ -57,12 +64,12 @@ class Overview {
     const { t } = this;
     this.assetsCount = make("span", { id: "assets-count", className: "count" });
     this.search = make("input", { id: "search", type: "search", maxLength: 100, placeholder: t("search"), "aria-label": t("search") });
-    this.search.oninput = () => { this.rows = PAGE_ROWS; this.poll.now(); };
+    this.search.oninput = () => { this.rows = PAGE_ROWS; this.chooseAssets(); this.poll.now(); };
     this.noAssets = make("p", { id: "no-assets", className: "empty", hidden: true }, t("no_assets"));
     const list = make("div", { id: "assets", className: "assets" });
     this.assetRows = new Keyed(list, assetRow);
     this.more = make("button", { id: "more", hidden: true }, t("more"));
-    this.more.onclick = () => { this.rows += PAGE_ROWS; this.poll.now(); };
+    this.more.onclick = () => { this.rows += PAGE_ROWS; this.chooseAssets(); this.poll.now(); };
     return make("section", { "aria-labelledby": "assets-title" },
       make("h2", { id: "assets-title" }, t("assets"), " ", this.assetsCount, " ", this.search),
       this.noAssets, list, this.more);
@@ -84,18 +91,24 @@ class Overview {
       el("p", "links", ...links.flatMap((href) => [make("a", { href }, href), " "])));
   }
 
-  show({ summary, alarms }) {
-    this.showAlarms(alarms);
-    this.showSide(summary);
+  show(live, changed) {
+    const isFirst = !this.live;
+    this.live = live;
+    this.showAlarms(live.sortedAlarms());
+    this.showSide(live.summary);
+    for (const id of changed.assets ?? live.assets.keys()) this.outdated.add(id);
+    if (isFirst || changed.assets === null || changed.assets.size) this.chooseAssets();
+    if (isFirst) this.poll.now();
   }
 
-  showAlarms({ body: found, total }) {
-    const parked = found.filter((alarm) => PARKED.has(alarm.state));
-    const open = found.filter((alarm) => !PARKED.has(alarm.state));
+  showAlarms(all) {
+    const waits = all.filter((alarm) => !PARKED.has(alarm.state));
+    const parked = all.filter((alarm) => PARKED.has(alarm.state)).slice(0, MAX_CARDS);
+    const open = waits.slice(0, MAX_CARDS);
+    const part = { part: open.length, all: waits.length };
     this.open.update(open, (alarm) => alarm.alarm_id);
     this.parked.update(parked, (alarm) => alarm.alarm_id);
-    const part = { part: found.length, all: total };
-    text(this.alarmsCount, found.length < total ? this.t("of", part) : open.length || "");
+    text(this.alarmsCount, part.part < part.all ? this.t("of", part) : open.length || "");
     text(this.parkedCount, parked.length);
     this.parkedBox.hidden = parked.length === 0;
     this.noAlarms.hidden = open.length > 0;
@@ -104,12 +117,43 @@ class Overview {
     text(this.ackAll, this.t("ack_all", { n: this.toAck.length }));
   }
 
-  showAssets(rows, total) {
-    this.assetRows.update(rows, (row) => row.id);
-    const part = { part: rows.length, all: total };
+  /** Which assets are shown: those that hold the searched text, the abnormal ones first. */
+  chooseAssets() {
+    if (!this.live) return;
+    const wanted = this.search.value.trim().toLowerCase();
+    const found = [...this.live.assets.values()]
+      .filter((row) => `${row.path} ${row.id} ${row.state}`.toLowerCase().includes(wanted))
+      .sort(byUrgency);
+    this.shown = found.slice(0, this.rows).map((row) => row.id);
+    const part = { part: this.shown.length, all: found.length };
     text(this.assetsCount, part.part < part.all ? this.t("of", part) : part.all);
     this.more.hidden = part.part >= part.all;
     this.noAssets.hidden = part.all > 0;
+    this.showAssets();
+  }
+
+  showAssets() {
+    const ids = this.shown.filter((id) => this.live.assets.has(id));
+    const rows = ids.map((id) => ({ ...NOT_KNOWN, ...this.known.get(id), ...this.live.assets.get(id) }));
+    this.assetRows.update(rows, (row) => row.id);
+  }
+
+  /** Ask for the inputs and scores of what is shown: of open rows, and where something changed. */
+  async askWhole(isNewest) {
+    const isOpen = (id) => this.assetRows.parts.get(id)?.root.open;
+    const open = this.shown.filter(isOpen).slice(0, MAX_OPEN);
+    const changed = this.shown.filter((id) => this.outdated.has(id) || !this.known.has(id));
+    let ids = [...new Set([...open, ...changed])];
+    while (ids.length && isNewest()) {
+      let n = 0;
+      for (let length = 0; n < ids.length && length < LONGEST_IDS; n += 1) length += encodeURIComponent(ids[n]).length + 3;
+      const asked = ids.slice(0, n);
+      const { body } = await get(`/api/assets?ids=${encodeURIComponent(asked.join("\n"))}`);
+      for (const id of asked) this.outdated.delete(id);
+      for (const row of body) this.known.set(row.id, row);
+      ids = ids.slice(n);
+    }
+    if (isNewest() && this.live) this.showAssets();
   }
 
   showSide(summary) {
@@ -155,12 +199,15 @@ class Overview {
     text(this.ackFailure, failure);
   }
 
-  async post(path, body, onAnswer) {
-    const failure = await this.page.post(path, body, (answer) => {
+  post(path, body, onAnswer) {
+    return this.page.post(path, body, (answer) => {
       this.comment.value = ""; // it was about these alarms
       onAnswer?.(answer);
     });
-    this.page.refresh();
-    return failure;
   }
+}
+
+function byUrgency(a, b) {
+  return Math.sign(b.alarms) - Math.sign(a.alarms) || Math.sign(b.off) - Math.sign(a.off)
+    || (a.health ?? 1) - (b.health ?? 1);
 }
