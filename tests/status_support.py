@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from edge_agent.alarms import Judgement
     from edge_agent.ops.routes import Route
     from edge_agent.store import AuditFilter, HistoryFilter
 
@@ -227,15 +228,15 @@ class ListStatus:
         row["acked_by"] = actor
         return row
 
-    async def feedback(
-        self, alarm_id: str, verdict: str, actor: str, comment: str
-    ) -> dict[str, Any]:
+    async def feedback(self, alarm_id: str, judgement: Judgement, actor: str) -> dict[str, Any]:
+        verdict, part, comment = judgement.verdict, judgement.part, judgement.comment
         row = next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
         if row is not None and row["feedback"] is None:
             raise EdgeAgentError("not an alarm of an anomaly model", where=alarm_id)
         if row is not None:
             row["feedback"] = verdict
         told = {"alarm_id": alarm_id, "verdict": verdict, "by": actor, "comment": comment}
+        told |= {"part": part} if part else {}
         self.judged.append(told)
         return {**told, "limit_factor": 2.875 if verdict == "false" else 1.0}
 

@@ -27,23 +27,41 @@ from edge_agent.alarms.envelope import (
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts, read_texts
+from edge_agent.alarms.verdicts import (
+    FALSE,
+    MAX_PART,
+    PLANNED,
+    TRUE,
+    VERDICTS,
+    Judgement,
+    clean_part,
+    judgement_in,
+)
 
 __all__ = [
     "BASELINE",
+    "FALSE",
+    "MAX_PART",
+    "PLANNED",
+    "TRUE",
+    "VERDICTS",
     "WAVEFORMS",
     "AlarmCatalogue",
     "AlarmMessages",
     "AlarmPolicy",
     "AlarmTable",
+    "Judgement",
     "Selection",
     "Texts",
     "audit_detail",
     "baseline_alarm_ids",
     "baselines_of",
+    "clean_part",
     "detail_json",
     "drift_alarm_id",
     "event_source",
     "is_pattern",
+    "judgement_in",
     "limit_alarm_id",
     "load_texts",
     "model_alarm_id",

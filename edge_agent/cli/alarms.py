@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument(
                 "--for", dest="duration_s", type=seconds, required=True, metavar="30m"
             )
-    text = "say if the last alarm of an anomaly model was a false one: its limit follows"
+    text = "say what the last alarm of an anomaly model was: after a false one its limit follows"
     feedback = _action(actions, "feedback", text)
     feedback.epilog = (
         "example:\n  edge-agent alarms feedback P-101.baseline false --comment 'new oil'"
@@ -78,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     feedback.formatter_class = argparse.RawDescriptionHelpFormatter
     text = "an id, or a pattern in quotes: 'P-1*'"
     feedback.add_argument("alarm_id", metavar="ALARM", nargs="+", help=text)
-    feedback.add_argument("verdict", choices=("false", "true"))
+    feedback.add_argument("verdict", choices=("false", "true", "planned"))
+    feedback.add_argument("--part", default="", metavar="NAME", help="of the machine: bearing")
     feedback.add_argument("--by", default="", metavar="NAME", help="default: your login name")
     feedback.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
     history = _action(actions, "history", "show past transitions, the newest first")
@@ -162,6 +163,8 @@ def _audit(args: argparse.Namespace) -> None:
 
 def _feedback(args: argparse.Namespace) -> None:
     body = {"by": args.by or login(), "verdict": args.verdict, "comment": args.comment}
+    if args.part:
+        body["part"] = args.part
     listed = [one for one in args.alarm_id if not _is_pattern(one)]
     patterns = [one for one in args.alarm_id if _is_pattern(one)]
     for alarm_id in (*listed, *_matching(args.url, patterns)):

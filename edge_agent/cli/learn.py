@@ -16,8 +16,10 @@ from edge_agent.cli.duration import duration
 from edge_agent.cli.recordings import (
     add_condition_arguments,
     add_config_arguments,
+    add_labelled_argument,
     add_recording_arguments,
     config_of_recording,
+    labelled_set,
     recording_config,
     report_recording,
     with_conditions,
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_recording_arguments(parser)
     add_condition_arguments(parser)
+    add_labelled_argument(parser)
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
@@ -103,6 +106,7 @@ async def _run(args: argparse.Namespace) -> int:
     logs.setup("warning")
     config = with_conditions(config, args)
     training = BaselineTraining(config, args.asset)
+    training.labelled = labelled_set(args, config)
     if args.input is None:
         await _listen_live(training, args.hours * 3600)
     else:
@@ -160,7 +164,7 @@ def _show(share: float, more: str = "") -> None:
 
 def report_baseline(what: str, trained: TrainedBaseline) -> None:
     """Print what was learned, and what was not."""
-    from edge_agent.learning import TIME_SCALE  # noqa: PLC0415 (as above)
+    from edge_agent.learning import LABELLED, TIME_SCALE  # noqa: PLC0415 (as above)
 
     manifest = trained.manifest
     print(
@@ -174,6 +178,8 @@ def report_baseline(what: str, trained: TrainedBaseline) -> None:
     print(f"  step: {manifest.training[TIME_SCALE]}; {window}")
     for key, text in manifest.calibration.items():
         print(f"  {key}: {text}")
+    if LABELLED in manifest.training:
+        print(f"  labelled: {manifest.training[LABELLED]}")
     for asset, out in trained.left_out.items():
         names = ", ".join(f"{name} ({reason})" for name, reason in out.items())
         print(f"{asset}: learned without {names}", file=sys.stderr)

@@ -116,6 +116,39 @@ def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_labelled_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the labelled set that learning reads."""
+    parser.add_argument(
+        "--labelled",
+        metavar="DIR",
+        help="the labelled set: false alarms are healthy, true ones and planned work are left out; "
+        "default: the config's, if there is one; none: do not read it",
+    )
+
+
+def labelled_set(args: argparse.Namespace, config: Config) -> Path | None:
+    """The labelled set to read, None if none is; UsageError if it cannot be read."""
+    from edge_agent.labelled import (  # noqa: PLC0415 (help must not wait for it)
+        expect_installed,
+        is_installed,
+    )
+
+    if args.labelled == "none":
+        return None
+    if args.labelled:
+        if not Path(args.labelled).is_dir():
+            raise UsageError("there is no such folder", where=f"--labelled {args.labelled}")
+        expect_installed("--labelled")
+        return Path(args.labelled)
+    folder = config.labelled_folder if args.config is not None else None
+    if folder is None or not folder.is_dir():
+        return None
+    if not is_installed():
+        print(f"{folder} is not read: the extra `parquet` is not installed", file=sys.stderr)
+        return None
+    return folder
+
+
 def _cycle(text: str) -> Cycle:
     from edge_agent.config import parse_cycle  # noqa: PLC0415 (help must not wait for it)
 

@@ -14,8 +14,10 @@ from edge_agent.cli.learn import clear_progress, listen_recording, report_baseli
 from edge_agent.cli.recordings import (
     add_condition_arguments,
     add_config_arguments,
+    add_labelled_argument,
     add_recording_arguments,
     config_of_recording,
+    labelled_set,
     with_conditions,
 )
 from edge_agent.errors import EdgeAgentError, UsageError
@@ -89,6 +91,7 @@ def _add_history_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_arguments(parser)
     add_condition_arguments(parser)
+    add_labelled_argument(parser)
     add_recording_arguments(parser)
 
 
@@ -133,6 +136,7 @@ async def _train_history(args: argparse.Namespace) -> int:
     config = with_conditions(config_of_recording(args, files=False), args)
     logs.setup("warning")
     training = BaselineTraining(config, args.asset)
+    training.labelled = labelled_set(args, config)
     listen_recording(training, config, args)
     clear_progress()
     history = History(tuple(args.candidates), args.seed, _command(args), _report)

@@ -239,6 +239,10 @@ class Feedback:
     called_false: int = 0
     called_true: int = 0
     judged_h: float = 0.0
+    called_planned: int = 0
+    part: str = ""
+    precision: float | None = None
+    false_a_day: float | None = None
     raw: Row = field(default_factory=dict, repr=False, compare=False)
 
 

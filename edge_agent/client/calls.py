@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.client import reading as read
 from edge_agent.client.answers import Alarm
 from edge_agent.client.errors import BadDataError, NotFoundError
-from edge_agent.client.exchange import IF_BUSY, NEVER, Request, part, post
+from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
+from edge_agent.client.exchange import part as quoted_part
 from edge_agent.client.reading import read_all, read_one
 from edge_agent.client.tables import encode_table
 
@@ -149,7 +150,7 @@ def ack(
     """
     said = {"by": by or _user(), "comment": comment}
     if isinstance(alarm, str | Alarm):
-        reply = yield post(f"/api/alarms/{part(_id(alarm))}/ack", said, repeat=NEVER)
+        reply = yield post(f"/api/alarms/{quoted_part(_id(alarm))}/ack", said, repeat=NEVER)
         return [read_one(read.alarm, reply.json())]
     wanted = {"ids": [_id(one) for one in alarm], "pattern": pattern, "asset": asset}
     chosen = {key: value for key, value in wanted.items() if value}
@@ -160,11 +161,17 @@ def ack(
 
 
 def feedback(
-    alarm: str | Alarm, *, is_true: bool, by: str = "", comment: str = ""
+    alarm: str | Alarm, *, is_true: bool | None, by: str = "", comment: str = "", part: str = ""
 ) -> Call[Feedback]:
-    """Say that the last occurrence of a model's alarm was true or false; its limit learns it."""
-    said = {"by": by or _user(), "comment": comment, "verdict": "true" if is_true else "false"}
-    reply = yield post(f"/api/alarms/{part(_id(alarm))}/feedback", said, repeat=NEVER)
+    """Say that the last occurrence of a model's alarm was true or false; its limit learns it.
+
+    is_true: None for planned work; part: of the machine, that it was about.
+    """
+    verdict = "planned" if is_true is None else "true" if is_true else "false"
+    said = {"by": by or _user(), "comment": comment, "verdict": verdict}
+    if part:
+        said["part"] = part
+    reply = yield post(f"/api/alarms/{quoted_part(_id(alarm))}/feedback", said, repeat=NEVER)
     return read_one(read.feedback, reply.json())
 
 

@@ -20,6 +20,7 @@ from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.settings import (
     Http,
     Inference,
+    Labelled,
     Log,
     Manuals,
     RemoteServer,
@@ -398,12 +399,18 @@ class Config:
     alarms: Alarms = field(default_factory=Alarms)
     drift: Drift = field(default_factory=Drift)
     store: Store = field(default_factory=Store)
+    labelled: Labelled = field(default_factory=Labelled)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
     manuals: Manuals = field(default_factory=Manuals)
     language: Language = field(default_factory=Language)
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
+
+    @property
+    def labelled_folder(self) -> Path:
+        """The folder of the labelled set."""
+        return self.labelled.folder or self.store.path.with_name("labelled")
 
     def traits_of(self, source: str) -> SourceTraits:
         """The traits of a source; the defaults if the config has no source of that name."""

@@ -183,6 +183,19 @@ class Manuals:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labelled set: rows around alarms of models, with what people said the alarms were.
+
+    It needs the extra `parquet`.
+    """
+
+    enabled: bool | None = None  # default: true if the extra is installed
+    folder: Path | None = None  # default: `labelled` beside the store
+    max_bytes: Annotated[Size, Between(1 << 16, 1 << 40)] = Size(64 << 20)  # of all files
+    days: Annotated[float, Between(0.01, 36_500)] = 730  # older windows are removed
+
+
+@dataclass(frozen=True, slots=True)
 class Standby:
     """A pair of gateways with the same id: one is active, the other takes over.
 

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_agent.alarms import VERDICTS
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.config import discovering
 from edge_agent.config.schema import Learn
 from edge_agent.config.structs import kind_of
 from edge_agent.daemon.runtime import make_intake, make_sources, monitor_plant
 from edge_agent.errors import ModelError, UsageError
-from edge_agent.learning import train_baseline, train_waves
+from edge_agent.labelled import read_windows
+from edge_agent.learning import train_baseline, train_waves, with_labels
 from edge_agent.ops.metrics import Metrics
 from edge_agent.sources import SOURCES
 from edge_agent.values import parted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from edge_agent.config.schema import Config
     from edge_agent.config.types import Name
@@ -47,6 +50,7 @@ class BaselineTraining:
         self._pattern = pattern
         self.values = 0  # received
         self.causes: dict[int, str] = {}  # by signal, why the recording has no value of it
+        self.labelled: Path | None = None  # the labelled set to read
         self.refused: dict[str, str] = {}  # assets that could not be learned, and why
         self._chosen: dict[str, str] = {}  # asset -> why it cannot learn, or nothing
         monitored.add_assets(self._choose)
@@ -135,9 +139,17 @@ class BaselineTraining:
             for training in learning.collected():
                 if heard.issuperset(training.rows) and not _has_values(training):
                     continue  # a recording of waveforms only
-                run = train(self._config, learning, training, now_us)
-                runs.append((training.rows, run))
+                labelled = self._with_labels(training, learning.scale.step_us)
+                runs.append((labelled.rows, train(self._config, learning, labelled, now_us)))
         return await self._trained(runs)
+
+    def _with_labels(self, training: TrainingSet, step_us: int) -> TrainingSet:
+        """The training set as people's labels change it."""
+        if self.labelled is None:
+            return training
+        found = read_windows(self.labelled, VERDICTS)
+        mine = [(entry.verdict, window) for entry, window in found if window.asset in training.rows]
+        return with_labels(training, mine, step_us)
 
     async def _trained(
         self, runs: Iterable[tuple[Iterable[str], Awaitable[TrainedBaseline]]]

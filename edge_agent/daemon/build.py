@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edge_agent import __version__
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.labelled_windows import LabelledWindows
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.messages import Fault
@@ -90,7 +92,7 @@ class Parts:
         self.metrics.build_info.labels(__version__).set(1)
         self.boundary = ErrorBoundary(self.metrics, clock)
         self._build_path(config)
-        self._build_asset_care()
+        self._build_asset_care(config)
         self.pair = Pair(
             config, self.runtime, self.loop, self.publisher, self.values, self.metrics, clock
         )
@@ -118,12 +120,13 @@ class Parts:
         follow_links = self.links.follow_links
         self.loop = PipelineLoop(self.publisher, follow_links, self.boundary, metrics, clock)
 
-    def _build_asset_care(self) -> None:
+    def _build_asset_care(self, config: Config) -> None:
         """What people tell the service of an asset: it failed, is healthy, learns again."""
         publisher, turning = self.publisher, self.loop.turning
         self.values = SavedValues(publisher.store, publisher.health.set_trouble, publisher.audit)
         self.rul_store = RulStore(self.runtime, turning, self.values, self.clock)
         self.feedback = AlarmFeedback(self.runtime, turning, self.values, self.clock)
+        self.feedback.windows = self._labelled(config)
         self.baseline_reset = BaselineReset(
             self.runtime, turning, self.values, publisher.withdraw, self.clock
         )
@@ -131,6 +134,15 @@ class Parts:
         self.positions = SourcePositions(self.runtime, turning, self.values, self.clock)
         others = {"healthy": self.followed.answer, "feedback": self.feedback.answer}
         self.commands = Commands(self.runtime, publisher, others, self.metrics, self.clock)
+
+    def _labelled(self, config: Config) -> LabelledWindows | None:
+        """The rows around alarms; None if they are not kept: then nothing of it is imported."""
+        wanted = config.labelled.enabled
+        if wanted is False or (wanted is None and find_spec("arro3") is None):
+            return None
+        from edge_agent.daemon import labelled_windows  # noqa: PLC0415
+
+        return labelled_windows.windows_of(config, self.runtime, self.metrics, self.clock)
 
     def _build_models(self) -> None:
         """Loading, updating and learning of models."""

@@ -186,7 +186,7 @@ class Daemon:
             await guard("stop", parts.positions.save(at_once=True))
             await guard("stop", parts.model_audit.save())
             await guard("stop", parts.verified.save())
-            await guard("stop", parts.feedback.save(at_once=True))
+            await guard("stop", parts.feedback.close())
         for one in (parts.http, parts.grpc, parts.served, parts.text, parts.predictions):
             if one is not None:
                 await guard("stop", self._apart(one.stop))

@@ -44,6 +44,7 @@ _FIXED: Final = (
     "topic_root",
     "standby",
     "store",
+    "labelled",
     "http",
     "inference",
     "language",

@@ -31,6 +31,7 @@ from edge_agent.store import alarm_from_dict
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
+    from edge_agent.alarms import Judgement
     from edge_agent.clock import Clock
     from edge_agent.daemon.alarm_feedback import AlarmFeedback
     from edge_agent.daemon.commands import Commands
@@ -249,12 +250,10 @@ class Status:
             await note("http", subject, actor, str(error), f"{kind}: {error}")
             raise
 
-    async def feedback(
-        self, alarm_id: str, verdict: str, actor: str, comment: str
-    ) -> dict[str, Any]:
-        """Call the last occurrence of a model's alarm true or false."""
+    async def feedback(self, alarm_id: str, judgement: Judgement, actor: str) -> dict[str, Any]:
+        """Say what the last occurrence of a model's alarm was: true, false, or planned work."""
         actor = actor[:_MAX_COMMAND_ACTOR]
-        work = self.alarm_feedback.judge(alarm_id, verdict, actor, comment)
+        work = self.alarm_feedback.judge(alarm_id, judgement, actor)
         return await self._recorded(work, "feedback", alarm_id, actor)
 
     async def asset_command(

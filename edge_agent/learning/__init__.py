@@ -4,6 +4,7 @@ from edge_agent.learning.baselines import BaselineLearning
 from edge_agent.learning.choice import Rivals
 from edge_agent.learning.collection import Learning
 from edge_agent.learning.fit import Recipe, learn
+from edge_agent.learning.labelled_rows import LABELLED, with_labels
 from edge_agent.learning.learned_bundle import LearnedBundle
 from edge_agent.learning.networks import (
     Network,
@@ -31,6 +32,7 @@ from edge_agent.learning.waveform_progress import WaveTraining, WaveTrainingSet
 from edge_agent.learning.waveform_training import train_waves
 
 __all__ = [
+    "LABELLED",
     "TIME_SCALE",
     "BaselineLearning",
     "LearnedBundle",
@@ -58,5 +60,6 @@ __all__ = [
     "train_baseline",
     "train_waves",
     "unexplained",
+    "with_labels",
     "write_problem",
 ]

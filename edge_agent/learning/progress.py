@@ -37,7 +37,7 @@ class TrainingSet:
 
     provisional_s: the seconds of data that it is based on, 0 for a full baseline; left_out: by
     asset, the inputs that did not deliver, with the reason; length: rows of a window. times_us: of
-    the rows [T] by asset.
+    the rows [T] by asset; labelled: what people's labels changed in them, empty if nothing.
     """
 
     inputs: tuple[str, ...]
@@ -46,6 +46,7 @@ class TrainingSet:
     left_out: dict[str, dict[str, str]]
     length: int
     times_us: dict[str, NDArray[np.int64]]
+    labelled: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

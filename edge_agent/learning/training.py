@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.learning.fit import Recipe
 from edge_agent.learning.fit_child import run_recipe
+from edge_agent.learning.labelled_rows import LABELLED
 from edge_agent.models import (
     LEFT_OUT,
     InputSpec,
@@ -83,7 +84,11 @@ def recipe_of(learning: Learning, training: TrainingSet) -> Recipe:
         length=training.length,
         false_alarms_per_day=learning.config.false_alarms_per_day,
         provisional_s=training.provisional_s,
-        training=(*left_out_entry(training.left_out), (TIME_SCALE, learning.scale.text)),
+        training=(
+            *left_out_entry(training.left_out),
+            (TIME_SCALE, learning.scale.text),
+            *(((LABELLED, training.labelled),) if training.labelled else ()),
+        ),
         **_conditions(learning, training.inputs),
     )
 

@@ -118,6 +118,12 @@ class Metrics:
         "False alarms a day and asset that are promised at most.", "model"
     )
     limit_factor = gauge("Factor on a model's limit by feedback, if raised.", "asset", "model")
+    alarm_precision = gauge(
+        "Share of true ones of the alarms that were called true or false.", "asset", "model"
+    )
+    false_alarms_per_day = gauge("Alarms that were called false in a day.", "asset", "model")
+    labelled_windows = counter("Windows for the labelled set.", "outcome")
+    labelled_bytes = gauge("Bytes of the labelled set.")
     uncertain_assets = gauge("Assets whose inputs are outside of the training data.", "model")
     drift_psi = gauge("PSI of the asset with the largest drift.", "model", "input")
     drift_ks = gauge("KS distance of the asset with the largest drift.", "model", "input")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from edge_agent.alarms import MAX_PART, VERDICTS, Judgement, clean_part
 from edge_agent.messages import KEY_MARK, AlarmState
 from edge_agent.ops.routes import MAX_TEXT, Refusal
 
@@ -21,7 +22,6 @@ _LIFE_ENDS: Final = frozenset({"failed", "overhauled"})
 _ASSET_KEYS: Final = frozenset({"by", "comment", "at_ms"})
 _MODEL_KEYS: Final = frozenset({"by", "comment", "version"})
 _WITH_VERSION: Final = frozenset({"activate", "shadow"})
-_VERDICTS: Final = ("true", "false")
 _LAST_MS: Final = 253_402_300_799_000  # the year 9999
 
 
@@ -31,12 +31,16 @@ def parse_command(body: object, kind: str) -> tuple[str, float | None, str]:
     return _actor(fields), _duration(fields, needed=kind == "shelve"), _comment(fields)
 
 
-def parse_feedback(body: object, _kind: str = "feedback") -> tuple[str, str, str]:
-    """Return if an alarm was `true` or `false`, who says so, and the comment."""
-    fields = _object(body, frozenset({"by", "verdict", "comment"}))
-    if fields.get("verdict") not in _VERDICTS:
-        raise Refusal(400, 'verdict: "true" or "false"', '{"by": "name", "verdict": "false"}')
-    return fields["verdict"], _actor(fields), _comment(fields)
+def parse_feedback(body: object, _kind: str = "feedback") -> tuple[Judgement, str]:
+    """Return what an alarm was, of which part, with the comment; and who says so."""
+    fields = _object(body, frozenset({"by", "verdict", "part", "comment"}))
+    if fields.get("verdict") not in VERDICTS:
+        named = " or ".join(f'"{one}"' for one in VERDICTS)
+        raise Refusal(400, f"verdict: {named}", '{"by": "name", "verdict": "false"}')
+    part = fields.get("part", "")
+    if not isinstance(part, str) or len(part) > MAX_PART:
+        raise Refusal(400, f"part: a text of at most {MAX_PART} characters")
+    return Judgement(fields["verdict"], clean_part(part), _comment(fields)), _actor(fields)
 
 
 def parse_selection(body: object, kind: str) -> tuple[dict[str, Any], str, float | None, str]:

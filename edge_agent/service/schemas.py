@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from edge_agent.alarms import MAX_PART, VERDICTS
+
 Schema: TypeAlias = Mapping[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
@@ -31,6 +33,8 @@ def list_of(items: Schema) -> Schema:
 _ROWS: Final = list_of(FREE)
 BY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 64}
 NOTE: Final[Schema] = {"type": "string", "maxLength": 500}
+_VERDICT: Final[Schema] = {"enum": list(VERDICTS)}
+_PART: Final[Schema] = {"type": "string", "maxLength": MAX_PART}
 _SHORT: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 256}
 
 LIVE: Final = object_of("live", "reason", live=FLAG, reason=TEXT)
@@ -46,7 +50,7 @@ ALARM: Final = object_of("alarm_id", "asset", "state", alarm_id=TEXT, asset=TEXT
 ALARMS: Final = list_of(ALARM)
 HISTORY: Final = list_of(object_of("alarm_id", "transition", transition=TEXT))
 AUDIT: Final = list_of(object_of("at_ms", "actor", "action", actor=TEXT, action=TEXT))
-FEEDBACK: Final = object_of("alarm_id", "verdict", verdict={"enum": ["true", "false"]})
+FEEDBACK: Final = object_of("alarm_id", "verdict", verdict=_VERDICT)
 ASSET_COMMANDED: Final = object_of("asset", asset=TEXT)
 COMMAND: Final = object_of("by", by=BY, comment=NOTE, duration_s=NUMBER)
 SELECTION: Final = object_of(
@@ -60,5 +64,5 @@ SELECTION: Final = object_of(
     ids=list_of(_SHORT),
     all=FLAG,
 )
-CALLED: Final = object_of("by", "verdict", by=BY, comment=NOTE, verdict={"enum": ["true", "false"]})
+CALLED: Final = object_of("by", "verdict", by=BY, comment=NOTE, verdict=_VERDICT, part=_PART)
 ASSET_COMMAND: Final = object_of("by", by=BY, comment=NOTE, at_ms=NUMBER)

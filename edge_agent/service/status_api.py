@@ -105,7 +105,7 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
             "/api/alarms/{alarm_id}/feedback",
             api.feedback,
             parse_feedback,
-            ("Call an alarm true or false", schemas.CALLED, schemas.FEEDBACK),
+            ("Call an alarm true, false or planned work", schemas.CALLED, schemas.FEEDBACK),
         ),
         Route("*", "/api/alarms/{alarm_id}/{kind}", _no_command, OPEN),
         _command(
@@ -212,10 +212,10 @@ class _StatusApi:
         return await self._status.command(kind, alarm_id, actor, duration_s, comment)
 
     async def feedback(self, request: Request) -> dict[str, Any]:
-        """Call an alarm true or false."""
-        verdict, by, comment = request.body
+        """Call an alarm true, false or planned work."""
+        judgement, by = request.body
         alarm_id, actor = request.parts["alarm_id"], request.client.actor(by)
-        return await self._status.feedback(alarm_id, verdict, actor, comment)
+        return await self._status.feedback(alarm_id, judgement, actor)
 
     async def asset_command(self, request: Request) -> dict[str, Any]:
         """Command one asset."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from edge_agent.alarms import Judgement
     from edge_agent.store import AuditFilter, HistoryFilter
 
 
@@ -94,10 +95,8 @@ class StatusProvider(Protocol):
         EdgeAgentError if the alarm's state does not allow it.
         """
 
-    async def feedback(
-        self, alarm_id: str, verdict: str, actor: str, comment: str
-    ) -> dict[str, Any]:
-        """Call the last occurrence of a model's alarm `true` or `false`; its counts and its limit.
+    async def feedback(self, alarm_id: str, judgement: Judgement, actor: str) -> dict[str, Any]:
+        """Say what the last occurrence of a model's alarm was; its counts and its limit.
 
         Raises NotFoundError, and EdgeAgentError if it is no alarm of an anomaly model.
         """

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-TRUE, FALSE = "true", "false"
+from edge_agent.alarms import FALSE, PLANNED, TRUE
+
 MOST: Final = 4.0  # times the model's own limit
 _ABOVE: Final = 1.15  # of the largest score of a false alarm: below the usual deadband, too
 _BELOW: Final = 0.95  # of the largest score of a true one
 _KEPT: Final = 50  # alarms of an asset
 _VERSIONS: Final = 8  # that are counted apart
-_SHOWN: Final = ("alarms", "called_false", "called_true")
+_SHOWN: Final = ("alarms", "called_false", "called_true", "called_planned")
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 86_400.0
 _CONFIDENT: Final = 1.645  # sigmas of a normal distribution: 95 % on one side
@@ -25,7 +26,7 @@ class Occurrence:
     """An alarm that was raised by a version.
 
     peak: its largest score, as a share of the model's own limit; healthy: «this is healthy» was
-    said during it.
+    said during it; part: of the machine, as a person named it.
     """
 
     raised_us: int
@@ -33,6 +34,7 @@ class Occurrence:
     version: str
     verdict: str = ""
     healthy: bool = False
+    part: str = ""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class AlarmCounts:
     called_false: int = 0
     called_true: int = 0
     judged_s: float = 0.0
+    called_planned: int = 0
 
     def add(self, other: AlarmCounts) -> None:
         """Add what was counted elsewhere."""
@@ -50,12 +53,25 @@ class AlarmCounts:
         self.called_false += other.called_false
         self.called_true += other.called_true
         self.judged_s += other.judged_s
+        self.called_planned += other.called_planned
 
     def change_verdict(self, before: str, verdict: str) -> None:
         """An alarm is called so, instead of what it was called before."""
         for said, number in ((before, -1), (verdict, 1)):
             self.called_false += number * (said == FALSE)
             self.called_true += number * (said == TRUE)
+            self.called_planned += number * (said == PLANNED)
+
+    @property
+    def precision(self) -> float | None:
+        """Share of true ones of the alarms that were called true or false; None if none was."""
+        said = self.called_true + self.called_false
+        return self.called_true / said if said else None
+
+    @property
+    def false_a_day(self) -> float | None:
+        """Alarms that were called false in a day of an asset; None if no time was judged."""
+        return self.called_false * _DAY_S / self.judged_s if self.judged_s else None
 
     def refutes(self, promised: float | None) -> bool:
         """True if so many alarms were called false that no such rate (a day and asset) holds.
@@ -72,7 +88,11 @@ class AlarmCounts:
     def as_dict(self) -> dict[str, Any]:
         """As the API shows it."""
         hours = round(self.judged_s / _HOUR_S, 2)
-        return {key: getattr(self, key) for key in _SHOWN} | {"judged_h": hours}
+        shown = {key: getattr(self, key) for key in _SHOWN} | {"judged_h": hours}
+        for key in ("precision", "false_a_day"):
+            value = getattr(self, key)
+            shown[key] = None if value is None else round(value, 4)
+        return shown
 
 
 @dataclass(slots=True)
@@ -108,13 +128,13 @@ class AlarmRecord:
             spare = next((one for one in self.occurrences if not one.verdict), self.occurrences[0])
             self.occurrences.remove(spare)
 
-    def judge(self, verdict: str) -> None:
-        """Call the last alarm so."""
+    def judge(self, verdict: str, part: str = "") -> None:
+        """Call the last alarm so; part: of the machine that it was about."""
         last = self.occurrences[-1]
         version = last.version if last.version in self.counts else ""
         counts = self.counts.setdefault(version, AlarmCounts())
         counts.change_verdict(last.verdict, verdict)
-        last.verdict = verdict
+        last.verdict, last.part = verdict, part
 
     def margin(self) -> float:
         """The factor on the model's own limit that the verdicts ask for, 1 to `MOST`."""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from edge_agent.alarms import FALSE, TRUE
 from edge_agent.clock import US_PER_S
 from edge_agent.messages import TransitionKind
 from edge_agent.models import Task
-from edge_agent.serving.alarm_record import FALSE, TRUE, AlarmCounts, AlarmRecord, Occurrence
+from edge_agent.serving.alarm_record import AlarmCounts, AlarmRecord, Occurrence
 from edge_agent.serving.evaluation import promise_of
 
 if TYPE_CHECKING:
@@ -77,14 +78,16 @@ class TrackRecord(dict[str, AlarmRecord]):
 
     # -- feedback -----------------------------------------------------------------------------
 
-    def judge(self, deployment: Deployment, row: int, verdict: str) -> AlarmRecord | None:
-        """Call the last alarm of an asset true or false; None if there was none."""
+    def judge(
+        self, deployment: Deployment, row: int, verdict: str, part: str = ""
+    ) -> AlarmRecord | None:
+        """Call the last alarm of an asset true, false or planned work; None if there was none."""
         record = self.record_of(deployment, row)
         if not record.occurrences:
             return None
         if deployment.alarm_open[row]:
             _keep_peak(record, deployment, row)
-        record.judge(verdict)
+        record.judge(verdict, part)
         deployment.margin[row] = record.margin()
         self.changed = True
         return record
@@ -95,14 +98,16 @@ class TrackRecord(dict[str, AlarmRecord]):
         if not record.occurrences or not deployment.alarm_open[row]:
             return
         record.occurrences[-1].healthy = True
-        record.judge(record.occurrences[-1].verdict or FALSE)
+        last = record.occurrences[-1]
+        record.judge(last.verdict or FALSE, last.part)
         deployment.margin[row] = record.margin()
         self.changed = True
 
     def counts(self, deployments: Iterable[Deployment]) -> dict[str, dict[str, Any]]:
         """By bundle of an anomaly model: what its active version did, see `AlarmCounts`.
 
-        all_versions: the same of all versions. raised_limits: by asset, the factor on its limit, if
+        all_versions: the same of all versions. judged_assets: the same of each asset with an alarm
+        that was called true or false. raised_limits: by asset, the factor on its limit, if
         feedback has raised it. false_alarms_promised: the most that are promised a day and asset;
         more_than_promised: True if those that were called false refute it.
         """
@@ -191,11 +196,13 @@ def anomaly_models(deployments: Iterable[Deployment]) -> Iterator[Deployment]:
 
 def _counts_of(mine: list[Deployment], record: TrackRecord) -> dict[str, Any]:
     """The counts of the assets that these deployments of a model score."""
-    active, total, raised = AlarmCounts(), AlarmCounts(), {}
+    active, total, raised, judged = AlarmCounts(), AlarmCounts(), {}, {}
     for one, row in [(each, row) for each in mine for row, _ in _rows(each)]:
         found = record.record_of(one, row)
         active.add(found.active)
         total.add(found.total())
+        if found.active.precision is not None:
+            judged[one.assets[row].id] = found.active.as_dict()
         if one.margin[row] > 1.0:
             raised[one.assets[row].id] = round(float(one.margin[row]), 3)
     promise = promise_of(mine[0].model.manifest)
@@ -204,6 +211,7 @@ def _counts_of(mine: list[Deployment], record: TrackRecord) -> dict[str, Any]:
         **active.as_dict(),
         "all_versions": total.as_dict(),
         "raised_limits": raised,
+        "judged_assets": judged,
         "false_alarms_promised": promised,
         "more_than_promised": active.refutes(promised),
     }

@@ -118,6 +118,18 @@ class Rings(Table):
         open_rows = int(self._next_end[asset] - self._done[asset])
         return (max(0, needed - open_rows) if self._started[asset] else 0), needed
 
+    def newest_rows(
+        self, asset: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.uint8]]:
+        """The closed rows that are kept of an asset, at most a window: times, x, mark [k, C]."""
+        done = int(self._done[asset])
+        rows = np.arange(max(0, done - self.layout.length + 1), done + 1)
+        slots = rows % self._ring
+        times = rows * self.layout.step_us if self.layout.step_us else self._row_us[asset, slots]
+        there = (self._mark[asset, slots] != MISSING).any(axis=1) & (times > NEVER)
+        kept = slots[there]
+        return times[there], self._x[asset, kept], self._mark[asset, kept]
+
     def shift_clock(self, row: NDArray[np.intp], step_us: int) -> None:
         """Shift all stored times of these rows; the gateway's clock was moved.
 

@@ -101,7 +101,7 @@ class Command:
     kind: `ack`, `shelve`, `feedback` or `healthy`; alarm_id: empty for `healthy`, which is about
     the asset; duration_s: how long to shelve, else 0; place: the ISA-95 path
     enterprise/site/area/line/asset of the topic, to which a broker's access rules apply; verdict:
-    `true` or `false`, for `feedback`.
+    `true`, `false` or `planned`, for `feedback`; part: of the machine, for `feedback`.
     expires_us: until when its id is not accepted again; reply: sends an answer, if requested.
     """
 
@@ -113,6 +113,7 @@ class Command:
     place: str
     comment: str = ""
     verdict: str = ""
+    part: str = ""
     expires_us: int = field(default=0, compare=False)
     sink: str = field(default="", compare=False)
     reply: Reply | None = field(default=None, compare=False, repr=False)

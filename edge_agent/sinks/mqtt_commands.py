@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from edge_agent.alarms import VERDICTS, clean_part
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.errors import DecodeError
 from edge_agent.messages import KEY_MARK
@@ -29,7 +30,6 @@ REMEMBERED_IDS: Final = 1024
 BURST: Final = 2000.0
 RATE_HZ: Final = 50.0
 KINDS: Final = ("ack", "shelve", "feedback", "healthy")
-VERDICTS: Final = ("true", "false")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
 
 
@@ -104,8 +104,8 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     """Decode `{id, alarm_id, expires, by, comment, ..}`; DecodeError with a bounded reason.
 
     expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
-    ahead, since ids are remembered for this long; duration_s: for `shelve`; verdict: for
-    `feedback`; alarm_id: not for `healthy`, which is about the asset of the topic.
+    ahead, since ids are remembered for this long; duration_s: for `shelve`; verdict and
+    part: for `feedback`; alarm_id: not for `healthy`, which is about the asset of the topic.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")
@@ -126,6 +126,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         place=_place(topic),
         comment=_text(data, "comment") if data.get("comment") else "",
         verdict=_verdict(data) if kind == "feedback" else "",
+        part=_part(data) if kind == "feedback" else "",
         expires_us=round(expires_us),
     )
     if expires_us <= now_us:
@@ -171,8 +172,13 @@ def _duration_s(data: dict[str, Any]) -> float:
 def _verdict(data: dict[str, Any]) -> str:
     value = data.get("verdict")
     if value not in VERDICTS:
-        raise DecodeError("malformed", 'verdict: "true" or "false", as a text')
+        named = ", ".join(f'"{one}"' for one in VERDICTS)
+        raise DecodeError("malformed", f"verdict: one of {named}, as a text")
     return str(value)
+
+
+def _part(data: dict[str, Any]) -> str:
+    return clean_part(_text(data, "part")) if data.get("part") else ""
 
 
 def _expires_us(data: dict[str, Any]) -> float:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from edge_agent.alarms import Judgement
+
 RULE = AlarmRule(off_delay=Duration(0), message={"en": "{asset} shakes", "de": "{asset} wackelt"})
 NOW_US = 1_767_225_600_000_000
 
@@ -78,10 +80,9 @@ class Plant:
         self.store.audit(actor, kind, alarm_id, comment)
         return self.row(made.alarm)
 
-    async def feedback(
-        self, alarm_id: str, verdict: str, actor: str, comment: str
-    ) -> dict[str, Any]:
-        self.store.audit(actor, "feedback", alarm_id, f"called {verdict}: {comment}")
+    async def feedback(self, alarm_id: str, judgement: Judgement, actor: str) -> dict[str, Any]:
+        verdict = judgement.verdict
+        self.store.audit(actor, "feedback", alarm_id, f"called {verdict}: {judgement.comment}")
         counts = {"alarms": 3, "called_false": 1, "called_true": 0, "judged_h": 36.5}
         return {"alarm_id": alarm_id, "verdict": verdict, "limit_factor": 1.8, **counts}
 
@@ -314,7 +315,7 @@ async def test_several_alarms_are_called_false(
     plant.keep(*plant.table.accept_observation(quality))
     called = plant.feedback
 
-    async def feedback(alarm_id: str, *args: str) -> dict[str, Any]:
+    async def feedback(alarm_id: str, *args: Any) -> dict[str, Any]:
         if alarm_id == "P-1.x.quality":
             raise EdgeAgentError("no alarm of an anomaly model")
         return await called(alarm_id, *args)

@@ -13,6 +13,7 @@ from insight_models import HEALTHY, NAMES
 from live_plants import BEGIN_S, Live, of
 from plants import S
 
+from edge_agent.alarms import Judgement
 from edge_agent.clock import FakeClock
 from edge_agent.config.schema import Signal
 from edge_agent.daemon.alarm_feedback import AlarmFeedback, export_alarm_counts
@@ -78,7 +79,7 @@ class Site:
         return [one for one in self.live.transitions if one.kind == "raise"]
 
     def says(self, verdict: str, comment: str = "") -> dict[str, Any]:
-        return asyncio.run(self.feedback.judge(ALARM, verdict, "anna", comment))
+        return asyncio.run(self.feedback.judge(ALARM, Judgement(verdict, comment=comment), "anna"))
 
     def says_healthy(self) -> None:
         """As `Deployments.recentre` passes it on."""
@@ -188,7 +189,7 @@ def test_what_has_no_such_alarm_is_said(site: Site) -> None:
     with pytest.raises(EdgeAgentError, match="it was never raised"):
         site.says("false")
     with pytest.raises(NotFoundError, match="no such alarm"):
-        asyncio.run(site.feedback.judge("any.nothing", "false", "anna", ""))
+        asyncio.run(site.feedback.judge("any.nothing", Judgement("false"), "anna"))
 
 
 def test_a_machine_that_was_called_healthy_had_one_false_alarm(site: Site) -> None:
