@@ -72,6 +72,8 @@ class AlarmFeedback(SavedState):
         """
         async with self._turning:
             follow_announced(self._runtime().pipeline)
+            if self.windows is not None:
+                self.windows.collect()  # of an alarm that was raised just now
             deployment, row = self._place(alarm_id)
             before = float(deployment.margin[row])
             record = self._deployments.track_record.judge(

@@ -180,7 +180,8 @@ class LabelledWindows:
         if len(self._open) >= _MAX_OPEN:
             self._count("dropped")
             return
-        capture = _Capture(deployment, row, raised_us)
+        last = known.occurrences[-1]
+        capture = _Capture(deployment, row, raised_us, last.verdict or UNJUDGED, last.part)
         if capture.add(is_active=True):
             self._open[alarm_id] = capture
             self._write(capture)
