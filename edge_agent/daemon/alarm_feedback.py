@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.labelled_windows import LabelledWindows
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
-    from edge_agent.serving import Deployment, Deployments
-    from edge_agent.serving.alarm_record import AlarmRecord
+    from edge_agent.serving import AlarmRecord, Deployment, Deployments
     from edge_agent.sinks import Command
 
 log = logging.getLogger("edge_agent.models")

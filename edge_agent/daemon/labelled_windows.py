@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.ops.metrics import Metrics
-    from edge_agent.serving import Deployment
-    from edge_agent.serving.track_record import TrackRecord
+    from edge_agent.serving import Deployment, TrackRecord
 
 log = logging.getLogger("edge_agent.models")
 

@@ -27,9 +27,7 @@ def test_a_comment_says_what_the_alarm_was(comment: str, verdict: str, part: str
     assert judgement_in(comment) == Judgement(verdict, part, comment)
 
 
-@pytest.mark.parametrize(
-    "comment", ["", "false alarm", "a#false", "##true", "#falsehood", "# 1"]
-)
+@pytest.mark.parametrize("comment", ["", "false alarm", "a#false", "##true", "#falsehood", "# 1"])
 def test_a_comment_without_a_verdict_says_nothing(comment: str) -> None:
     assert judgement_in(comment) is None
 
