@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_agent.signals import InputKind, Observed
     from edge_agent.values import Columns, TensorBlock
 
+_RECENT: Final = 4096  # turns until a recorder takes them
 _ANNOUNCED: Final = 10_000  # transitions until the track record takes them
 log = logging.getLogger("edge_agent.pipeline")
 
@@ -56,6 +57,18 @@ class Step:
     scores: list[tuple[str, bytes]] = field(default_factory=list)
     windows: int = 0
     shadow: list[Transition] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Recent:
+    """What passed lately, for the trends; without a recorder nothing is kept.
+
+    scores: deployment, row, end_us, outputs, limit, outside and late of `Scored`; not the windows
+    themselves, which may be large.
+    """
+
+    values: deque[Columns] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    scores: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
 
 class Pipeline:
@@ -88,6 +101,7 @@ class Pipeline:
         self.detection = Detection(plant, self.signals, self.deployments, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
         self.announced: deque[Transition] = deque(maxlen=_ANNOUNCED)
+        self.recent: Recent | None = None  # set by a recorder of trends, which empties it
         self._monotonic_s = 0.0
 
     # -- the path -----------------------------------------------------------------------------
@@ -106,6 +120,8 @@ class Pipeline:
         """
         self._monotonic_s = monotonic_s
         observed = self.signals.accept(values, blocks, now_us, monotonic_s)
+        if self.recent is not None:
+            self.recent.values.append(observed.seen)
         if observed.from_future.size:
             self._count_refused(observed)
         if observed.step_us or observed.clock_reset:
@@ -151,6 +167,11 @@ class Pipeline:
 
     def update_alarms(self, scored: Sequence[Scored]) -> Step:
         """Apply a turn to the alarm table; returns transitions, and scores for the bus."""
+        if self.recent is not None:
+            self.recent.scores.extend(
+                (o.deployment, o.row, o.end_us, o.outputs, o.limit, o.outside, o.batch.late)
+                for o in scored
+            )
         state = {one.deployment: ScoreState.of(one.deployment) for one in scored}
         evaluation = evaluate(scored, state, self._rules, self._monotonic_s)
         transitions = self._apply(evaluation)

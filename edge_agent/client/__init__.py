@@ -43,6 +43,7 @@ from edge_agent.client.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from edge_agent.client.trend_answer import Trend, TrendAlarm, TrendSeries
 
 __all__ = [
     "Alarm",
@@ -71,6 +72,9 @@ __all__ = [
     "Text",
     "TimedOutError",
     "Transition",
+    "Trend",
+    "TrendAlarm",
+    "TrendSeries",
     "UnauthorizedError",
     "UnreachableError",
     "Window",

@@ -52,6 +52,7 @@ class AsyncClient(Gateway):
     ack = _awaiting(calls.ack)
     feedback = _awaiting(calls.feedback)
     history = _awaiting(calls.history)
+    trend = _awaiting(calls.trend)
     assets = _awaiting(calls.assets)
     models = _awaiting(calls.models)
 

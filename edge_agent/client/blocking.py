@@ -57,6 +57,7 @@ class Client(Gateway):
     ack = _blocking(calls.ack)
     feedback = _blocking(calls.feedback)
     history = _blocking(calls.history)
+    trend = _blocking(calls.trend)
     assets = _blocking(calls.assets)
     models = _blocking(calls.models)
 

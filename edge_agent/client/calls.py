@@ -15,9 +15,12 @@ from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
 from edge_agent.client.exchange import part as quoted_part
 from edge_agent.client.reading import read_all, read_one
 from edge_agent.client.tables import encode_table
+from edge_agent.client.trend_answer import as_ms
+from edge_agent.client.trend_answer import trend as read_trend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from edge_agent.client.answers import (
         Answer,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from edge_agent.client.exchange import Call
+    from edge_agent.client.trend_answer import Trend
 
 _PREDICT_S: Final = 90.0  # the gateway itself gives up after 60
 _TEXT_S: Final = 300.0
@@ -188,6 +192,31 @@ def history(asset: str = "", *, alarm_id: str = "", limit: int = 100) -> Call[li
         if before is None:
             break
     return read_all(read.transition, rows)
+
+
+def trend(
+    asset: str,
+    signals: Sequence[str] = (),
+    *,
+    start: datetime | float | None = None,
+    end: datetime | float | None = None,
+    points: int = 300,
+) -> Call[Trend]:
+    """Aggregates of an asset's inputs, scores, limits and contributions, and its alarms.
+
+    signals: names of inputs, or `score:NAME`, `contribution:*` and the like; default: all. start,
+    end: times, or seconds since the epoch; default: the last hour. points: of each series, 2000 at
+    most; the gateway chooses the step.
+    """
+    query = {
+        "asset": asset,
+        "signals": ",".join(signals),
+        "from": as_ms(start),
+        "to": as_ms(end),
+        "points": points,
+    }
+    reply = yield Request("GET", "/api/trend", query)
+    return read_one(read_trend, reply.json())
 
 
 def assets(search: str = "", *, limit: int = _MAX_ROWS) -> Call[list[Asset]]:

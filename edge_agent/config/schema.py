@@ -27,6 +27,7 @@ from edge_agent.config.settings import (
     Runtime,
     Standby,
     Store,
+    Trends,
     Trust,
     Tuning,
 )
@@ -400,6 +401,7 @@ class Config:
     drift: Drift = field(default_factory=Drift)
     store: Store = field(default_factory=Store)
     labelled: Labelled = field(default_factory=Labelled)
+    trends: Trends = field(default_factory=Trends)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
     manuals: Manuals = field(default_factory=Manuals)

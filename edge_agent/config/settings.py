@@ -31,6 +31,16 @@ class Store:
     history_days: Annotated[float, Between(0, 3650)] = 90
 
 
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """Aggregates of signals and scores for trends, in an SQLite file of their own."""
+
+    enabled: bool = True
+    path: Path | None = None  # default: that of the store, with `.trends`
+    # Of the file. It also bounds the writing: at most about twice that a day.
+    max_bytes: Annotated[Size, Between(4 << 20, 1 << 50)] = Size(256 << 20)
+
+
 class Isolated(StrEnum):
     """Which models run in processes of their own."""
 

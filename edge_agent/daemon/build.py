@@ -5,6 +5,7 @@ The parts of one config are in `runtime`.
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -66,7 +67,9 @@ if TYPE_CHECKING:
     from edge_agent.daemon.labelled_windows import LabelledWindows
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
+    from edge_agent.daemon.trend_recorder import TrendRecorder
     from edge_agent.messages import Fault
+    from edge_agent.ops.routes import Route
     from edge_agent.service.oip import Oip
     from edge_agent.service.oip_grpc import GrpcServer
     from edge_agent.service.openai import OpenAi
@@ -83,6 +86,7 @@ class Parts:
     served: ServedModels | None = None
     grpc: GrpcServer | None = None
     text: OpenAi | None = None
+    trends: TrendRecorder | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
@@ -98,6 +102,8 @@ class Parts:
         )
         self._build_models()
         self._build_reload(path)
+        if config.trends.enabled:
+            self._build_trends(config)
         self._build_supervisor()
         self._build_api(config)
 
@@ -199,6 +205,15 @@ class Parts:
         parts = (self.baseline_reset, self.removal, self.rul_store, self.followed, self.feedback)
         StoreRecovery(self.runtime, self.loop.turning, publisher, parts, self.clock)
 
+    def _build_trends(self, config: Config) -> None:
+        """The recorder of trends; a gateway without it does not import its modules."""
+        from edge_agent.daemon.trend_recorder import TrendRecorder  # noqa: PLC0415
+        from edge_agent.trends import Trends  # noqa: PLC0415
+
+        beside = config.store.path.with_name(f"{config.store.path.name}.trends")
+        trends = Trends(config.trends.path or beside, config.trends.max_bytes)
+        self.trends = TrendRecorder(self.runtime, trends, self.clock)
+
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""
         runtime, metrics, clock = self.runtime, self.metrics, self.clock
@@ -212,6 +227,7 @@ class Parts:
             LogHealth(metrics, clock).faults,
             self.reloader.faults,
             self.pair.faults,
+            *([self.trends.faults] if self.trends else []),
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             *_faults_of_runtime(runtime, clock),
         )
@@ -241,6 +257,7 @@ class Parts:
                 self.runtime, self.publisher, self.values, self.commands, self.metrics, self.clock
             ),
         ]
+        routes += [] if self.trends is None else _trend_routes(self.trends, self.status)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -323,6 +340,21 @@ class Parts:
         made = oip.Oip(self.served, self.metrics)
         made.audit = lambda *done: at_home(self.values.audit(*done))
         return made
+
+
+def _trend_routes(recorder: TrendRecorder, status: Status) -> list[Route]:
+    """The route of trends."""
+    from edge_agent.service import trend_api  # noqa: PLC0415
+
+    def units(asset: str) -> dict[str, str] | None:
+        found = status.runtime().plant.assets.get(asset)
+        if found is None:
+            return None
+        return {name: one.config.unit for name, one in found.signals.items()}
+
+    reading = asyncio.Semaphore(trend_api.READERS)
+    api = trend_api.TrendApi(recorder.trends, units, status.history, status.clock, reading)
+    return api.routes()
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

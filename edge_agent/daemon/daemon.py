@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.runtime import Runtime
 
+TRENDS_EVERY_S = 1.0
 TEND_EVERY_S = 5.0  # models of other programs
 START_S = 2.0  # then limits and the models that are loaded begin to work
 
@@ -148,6 +149,8 @@ class Daemon:
             "manuals": repeat("manuals", MANUALS_EVERY_S, parts.questions.tend),
             "certificates": repeat("certificates", certificates.EVERY_S, read, first_s=0.0),
         }
+        if (trends := parts.trends) is not None:
+            jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)
@@ -179,6 +182,8 @@ class Daemon:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())
             await within(deadline_s, parts.loop.run_last_turn())
+            if parts.trends is not None:
+                await guard("stop", parts.trends.stop())
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))

@@ -45,6 +45,7 @@ _FIXED: Final = (
     "standby",
     "store",
     "labelled",
+    "trends",
     "http",
     "inference",
     "language",

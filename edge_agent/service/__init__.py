@@ -1,6 +1,7 @@
 """What other programs may ask: each interface is a table of routes for `ops.http`.
 
-`oip`, `oip_grpc`, `served_models` and `openai` are imported by name, if the config enables them.
+`oip`, `oip_grpc`, `served_models`, `openai` and `trend_api` are imported by name, if the config
+enables them.
 """
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
@@ -42,5 +43,6 @@ __all__ = [
     "predict_routes",
     "served_models",
     "status_routes",
+    "trend_api",
     "with_document",
 ]

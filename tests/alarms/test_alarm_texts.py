@@ -52,6 +52,7 @@ KEYS = [
     "http_address",
     "keys_refused",
     "log_dropping",
+    "trends_trouble",
     "clock_ahead",
     "clock_behind",
     "clock_stands",

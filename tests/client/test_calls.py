@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,6 +94,23 @@ def test_history_is_read_page_by_page() -> None:
     assert [one.raw["row"] for one in found] == [9, 8, 7]
     assert str(found[0].at) == "1970-01-01 00:00:01+00:00"
     assert len(carried_out(calls.history(limit=2), page(9, 8))[0]) == 1
+
+
+def test_a_trend_is_asked_for_in_milliseconds_and_read_as_columns() -> None:
+    """Times may be datetimes or seconds; a series is found by its name and kind."""
+    series = {"kind": "score", "name": "pump", "unit": "", "time_ms": [1000], "mean": [0.5]}
+    alarm = {"alarm_id": "P-1.pump", "severity": 700, "from_ms": 1000, "to_ms": None}
+    row = {"asset": "P-1", "from_ms": 0, "to_ms": 9000, "step_s": 10, "series": [series]}
+    row |= {"alarms": [alarm], "marks": {"bad": 2}}
+    start = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    (asked,), found = carried_out(calls.trend("P-1", ["temp", "score:*"], start=start, end=90), row)
+    assert asked.target == (
+        "/api/trend?asset=P-1&signals=temp%2Cscore%3A%2A&from=60000&to=90000&points=300"
+    )
+    assert found.of("pump", "score").mean == [0.5]
+    assert found.alarms[0].to_ms is None
+    with pytest.raises(KeyError, match="input:pump"):
+        found.of("pump")
 
 
 def test_a_question_has_what_is_told_alone() -> None:

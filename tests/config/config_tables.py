@@ -164,6 +164,7 @@ alarms:
 store:
   path: state.db
   max_bytes: 64MiB
+trends: {max_bytes: 64MiB}
 http:
   host: 127.0.0.1
   port: 9460
