@@ -38,8 +38,10 @@ class Gateway:
         self.pipeline = monitored.pipeline
         for model in LOADED:
             self.pipeline.deployments.add_model(model)
+        missing: list[str] = []
+        use_model = self.pipeline.use_model
         monitored.add_assets(
-            lambda asset: [self.pipeline.use_model(asset, use) for use in asset.template.models][:0]
+            lambda asset: missing.extend(use_model(asset, use) for use in asset.template.models)
         )
         self.link = SimpleNamespace(state=LinkState.UP)
         sources = {"bus": SimpleNamespace(link=self.link)}

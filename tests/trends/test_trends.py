@@ -117,7 +117,7 @@ def test_rows_survive_their_encoding() -> None:
         10,
     )
     again = decode(encode(rows, T0, 10), T0, 10)
-    for name in rows.dtype.names:
+    for name in rows.dtype.names or ():
         assert (rows[name] == again[name]).all(), name
     assert np.isnan(means(again)[2])
 
