@@ -1,0 +1,1 @@
+"""Grafana dashboards as code: `panels` is what a dashboard is made of, `boards` are the five."""
