@@ -89,7 +89,7 @@ def test_every_panel_shows_data_of_a_real_gateway(tmp_path: Path) -> None:
         left = panels | figures
 
         def is_answered() -> bool:
-            gateway.send(2)
+            gateway.go_on()
             for name in [one for one in left if prometheus.has_data(one)]:
                 del left[name]
             return not left
