@@ -105,9 +105,3 @@ def test_a_query_without_an_answer_is_found(tmp_path: Path) -> None:
     """The control of the test above: no series, and no number."""
     good, none, nan = "edge_agent_assets", "edge_agent_no_such", "edge_agent_assets / 0 * 0"
     assert with_data(tmp_path, recorded(), [good, none, nan]) == [good]
-
-
-def test_the_recorded_scrape_has_every_metric_of_the_daemon() -> None:
-    """So that a query of a new metric can be tried; tests/monitored_gateway.py records another."""
-    names = {re.split(r"[{ ]", line)[0] for line in recorded().splitlines() if line[0] != "#"}
-    assert labels_by_metric().keys() - names == set()
