@@ -65,7 +65,7 @@ class Page:
 
     async def press(self, key: str, text: str = "") -> None:
         """Press and release a key; text: what it types."""
-        code = {"Enter": 13, "Escape": 27, "Tab": 9}[key]
+        code = {"Enter": 13, "Escape": 27, "Tab": 9, "Home": 36, "ArrowLeft": 37}[key]
         names: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         typed = {"text": text} if text else {}
         await self.call("Input.dispatchKeyEvent", type="keyDown", **names, **typed)

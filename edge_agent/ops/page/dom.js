@@ -97,9 +97,14 @@ export function setClockTo(ms) {
   skew = Math.abs(found) > 5000 ? found : 0;
 }
 
+/** The time by the daemon's clock, in ms since the epoch. */
+export function daemonNow() {
+  return Date.now() + skew;
+}
+
 /** How long ago something was by the daemon's clock: the browser's may be wrong. */
 export function ago(ms) {
-  return duration((Date.now() + skew - ms) / 1000);
+  return duration((daemonNow() - ms) / 1000);
 }
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" };
