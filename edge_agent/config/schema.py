@@ -386,7 +386,7 @@ class Config:
 
     gateway: Gateway = field(default_factory=Gateway)
     topic_root: Name = Name("edge")
-    sources: dict[Name, SourceConfig] = field(default_factory=dict)  # structs of the sources
+    sources: dict[Name, SourceConfig] = field(default_factory=dict)  # by name; `type`: its kind
     sinks: dict[Name, Any] = field(default_factory=dict)
     templates: dict[Name, Template] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
