@@ -19,7 +19,7 @@ import re
 import sys
 import textwrap
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable  # noqa: TC003 (of tables below)
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -252,7 +252,8 @@ def _words(struct: type) -> list[str]:
 
 def _sources_of(key: str, structs: _Structs) -> str:
     """The kinds of sources and sinks, whose structs are tables of the rooms."""
-    table = {"sources": SOURCES, "sinks": SINKS}.get(key)
+    tables: dict[str, dict[str, Any]] = {"sources": {**SOURCES}, "sinks": {**SINKS}}
+    table = tables.get(key)
     if table is None:
         return ""
     return "map of name to " + ", ".join(structs.link(row.config) for row in table.values())
@@ -367,7 +368,7 @@ def _notes(source: str) -> tuple[dict[int, str], set[int]]:
 
 
 def _note_of(node: ast.AnnAssign, notes: dict[int, str], alone: set[int]) -> str:
-    above = []
+    above: list[str] = []
     line = node.lineno - 1
     while line in alone:
         above.insert(0, notes[line])
