@@ -53,7 +53,7 @@ _WORDS: Final[dict[Any, str]] = {
     Duration: "[duration](#values)",
     Size: "[size](#values)",
     Secret: "[secret](#values)",
-    Condition: "[condition](limits.md#when-the-machine-runs)",
+    Condition: "[condition](limits.md#conditions)",
     Cycle: "`none`, a duration, or a signal",
     Level: "number, or a text",
     Deadband: "number, or a text",
