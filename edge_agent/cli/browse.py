@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="also properties and the Server object")
     parser.add_argument("--seconds", type=positive_seconds, default=120.0, help="default: 120")
+    parser.add_argument("--most", type=int, metavar="N", help="read at most N variables")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--yaml", action="store_true", help="only the config")
     form.add_argument("--table", action="store_true", help="only the list")
@@ -86,6 +87,7 @@ async def _browse(name: str, config: OpcUaSourceConfig, args: argparse.Namespace
         args.pattern,
         seconds=args.seconds,
         everything=args.all,
+        most=args.most,
         progress=progress,
     )
     if live:

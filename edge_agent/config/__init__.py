@@ -6,9 +6,10 @@ one, and the list. The structs of sources and sinks come from the caller's table
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from edge_agent.config import schema
 from edge_agent.config.assets import MAX_ASSETS, expand_range
@@ -23,10 +24,13 @@ from edge_agent.config.cross_check import (
     walk,
 )
 from edge_agent.config.include import read_tree
+from edge_agent.config.listing import Line, list_lines
 from edge_agent.config.machine import default_gateway_id, hostname
 from edge_agent.config.problem import (
     MAX_PROBLEMS,
     ConfigErrors,
+    KeyPath,
+    Mark,
     Notes,
     Problem,
     TooManyError,
@@ -44,6 +48,8 @@ __all__ = [
     "MAX_ASSETS",
     "Config",
     "ConfigErrors",
+    "Line",
+    "Marked",
     "Problem",
     "Readers",
     "bearing",
@@ -55,9 +61,11 @@ __all__ = [
     "language",
     "limit_rules",
     "limits",
+    "list_lines",
     "load",
     "parse_cycle",
     "paths_of",
+    "read_marked",
     "render",
     "safe_name",
     "schema",
@@ -125,6 +133,31 @@ def find_problems(  # noqa: PLR0913 (as `load`)
         more = Problem(last.file, last.line, "", f"and more: only {MAX_PROBLEMS} are shown")
         return None, [*problems, more]
     return (None if notes.problems else config), notes.listed()
+
+
+class Marked(NamedTuple):
+    """A config as it is on the disk: None if it is refused, with the line of each key.
+
+    files: those that were read, the main one first; problem: the first one, empty if there is none.
+    """
+
+    config: Config | None
+    marks: Mapping[KeyPath, Mark]
+    files: list[str]
+    problem: str = ""
+
+
+def read_marked(
+    path: str | Path, *, sources: Mapping[str, type], sinks: Mapping[str, type]
+) -> Marked:
+    """The config in `path` and its includes, with the place of each key; see `load`."""
+    notes = Notes(Path(path))
+    config = None
+    with suppress(TooManyError):  # some of them are in the notes
+        config = _read(notes, {"sources": _named(sources), "sinks": _named(sinks)})
+    problems = notes.listed()
+    problem = str(problems[0]) if problems else ""
+    return Marked(None if problems else config, notes.marks, notes.files, problem)
 
 
 def _named(structs: Mapping[str, type]) -> object:

@@ -90,6 +90,7 @@ class Parts:
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
+        self.path = path
         self.is_ready = False
         self.service_loop = ServiceLoop()
         self.metrics = Metrics()
@@ -101,7 +102,7 @@ class Parts:
             config, self.runtime, self.loop, self.publisher, self.values, self.metrics, clock
         )
         self._build_models()
-        self._build_reload(path)
+        self._build_reload()
         if config.trends.enabled:
             self._build_trends(config)
         self._build_supervisor()
@@ -186,7 +187,7 @@ class Parts:
         """Look after the processes of isolated models."""
         await self.runtime().models.tend_processes(self.loop.turning)
 
-    def _build_reload(self, path: Path | None) -> None:
+    def _build_reload(self) -> None:
         """Everything that replaces the runtime: another config, assets that are removed."""
         builder, publisher = self.builder, self.publisher
         self.replacer = RuntimeReplacer(
@@ -199,7 +200,9 @@ class Parts:
             self.reconciler.refresh,
             self.metrics,
         )
-        self.reloader = Reloader(path, self.replacer, self.boundary, self.metrics, publisher.audit)
+        self.reloader = Reloader(
+            self.path, self.replacer, self.boundary, self.metrics, publisher.audit
+        )
         leave_out, forgotten = self.replacer.leave_out, self.baseline_reset.since
         self.removal = AssetRemoval(self.runtime, leave_out, forgotten, self.values, self.clock)
         parts = (self.baseline_reset, self.removal, self.rul_store, self.followed, self.feedback)
@@ -254,7 +257,14 @@ class Parts:
             *ask_routes(self.questions),
             *predict_routes(self.predictions),
             *view_routes(
-                self.runtime, self.publisher, self.values, self.commands, self.metrics, self.clock
+                self.runtime,
+                self.publisher,
+                self.commands,
+                values=self.values,
+                metrics=self.metrics,
+                clock=self.clock,
+                apart=self.service_loop,
+                path=self.path,
             ),
         ]
         routes += [] if self.trends is None else _trend_routes(self.trends, self.status)

@@ -7,16 +7,16 @@ of CONNECT, or of DEEP if it takes longer or asks the running daemon.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config import secrets_of, warnings
+from edge_agent.config import warnings
 from edge_agent.config.language import EngineKind
 from edge_agent.config.structs import kind_of
+from edge_agent.daemon.censor import censor_of
 from edge_agent.daemon.certificates import certificate_findings
 from edge_agent.daemon.examine_http import http_group, http_keys, http_port
 from edge_agent.daemon.examine_machine import (
@@ -26,7 +26,7 @@ from edge_agent.daemon.examine_machine import (
     running,
     store,
 )
-from edge_agent.errors import ConfigError, EdgeAgentError
+from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import Finding, error, fine, ordered, warning
 from edge_agent.plant import Plant
 from edge_agent.sinks import SINKS
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from edge_agent.config.language import Language
-    from edge_agent.config.schema import Config
     from edge_agent.daemon.examine_machine import Examined
 
     Probe = Callable[[Examined], Awaitable[list[Finding]]]
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 _ANSWER_S: Final = 20.0  # in addition to the wait for messages
 _TCP_S: Final = 3.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "opc.tcp": 4840, "http": 80, "https": 443}
-_MIN_SECRET: Final = 4  # characters; shorter texts occur in many words
 
 
 async def _config(examined: Examined) -> list[Finding]:
@@ -209,35 +207,9 @@ async def examine(examined: Examined, *, deep: bool) -> list[Finding]:
     """All findings, the most severe first; `deep` adds the checks of `doctor`."""
     probes = (*CONNECT, *DEEP) if deep else CONNECT
     found = await asyncio.gather(*(probe(examined) for probe in probes))
-    hide = _censor(examined.config)
+    hide = censor_of(examined.config)
     return ordered(_hidden(one, hide) for several in found for one in several)
 
 
 def _hidden(found: Finding, hide: Callable[[str], str]) -> Finding:
     return replace(found, where=hide(found.where), what=hide(found.what), mend=hide(found.mend))
-
-
-def _censor(config: Config) -> Callable[[str], str]:
-    """A function that removes secrets from a text: those of the config, and a webhook's path."""
-    hidden: set[str] = set()
-    for _, secret in secrets_of(config):
-        try:
-            hidden.add(secret.reveal())
-        except ConfigError:
-            continue
-    for sink in config.sinks.values():
-        hidden.update(_of_webhook(sink))
-    words = sorted((word for word in hidden if len(word) >= _MIN_SECRET), key=len, reverse=True)
-    if not words:
-        return str
-    pattern = re.compile("|".join(map(re.escape, words)))
-    return lambda text: pattern.sub("...", text)
-
-
-def _of_webhook(sink: object) -> set[str]:
-    """Chat services put their token into the path or query, so only the host is shown."""
-    parts = urlsplit(str(getattr(sink, "url", "")))
-    if parts.scheme not in {"http", "https"}:
-        return set()
-    headers = set(getattr(sink, "headers", {}).values())
-    return {f"{parts.path}?{parts.query}", parts.path, parts.query} | headers

@@ -13,11 +13,13 @@ from edge_agent.sources import SOURCES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.config import Problem
+    from edge_agent.config import Marked, Problem
     from edge_agent.config.schema import Config
 
-__all__ = ["SINKS", "SOURCES", "find_problems", "load_config"]
+__all__ = ["SINKS", "SOURCES", "TYPES", "find_problems", "load_config", "read_marked"]
 
+# The `type:` of each struct of a source or sink.
+TYPES: Final = {row.config: name for table in (SOURCES, SINKS) for name, row in table.items()}
 READERS: Final = config_room.Readers(key=read_public_key, texts=read_texts)
 
 
@@ -40,4 +42,13 @@ def find_problems(path: str | Path) -> tuple[Config | None, list[Problem]]:
         sources={name: row.config for name, row in SOURCES.items()},
         sinks={name: row.config for name, row in SINKS.items()},
         readers=READERS,
+    )
+
+
+def read_marked(path: str | Path) -> Marked:
+    """The config in `path` with the file and line of each key; it may be refused."""
+    return config_room.read_marked(
+        path,
+        sources={name: row.config for name, row in SOURCES.items()},
+        sinks={name: row.config for name, row in SINKS.items()},
     )

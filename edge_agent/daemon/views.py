@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.daemon.config_view import ConfigView
+from edge_agent.daemon.gateway_checks import GatewayChecks
 from edge_agent.daemon.model_choice import ModelChoice
 from edge_agent.daemon.outbox_status import outbox_rows
 from edge_agent.daemon.source_status import SourceStatus
-from edge_agent.service import gateway_routes, model_routes
+from edge_agent.service import SideCommands, gateway_routes, model_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from edge_agent.clock import Clock
     from edge_agent.daemon.commands import Commands
@@ -21,25 +24,44 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Publisher
     from edge_agent.ops.metrics import Metrics
     from edge_agent.ops.routes import Route
+    from edge_agent.ops.service_loop import ServiceLoop
+    from edge_agent.service import ConfigQuestion, TagQuestion
+
+    Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
     """`service.GatewayProvider`."""
 
-    sources: Callable[[], list[dict[str, Any]]]
-    outbox: Callable[[], list[dict[str, Any]]]
+    sources: Callable[[], list[Answer]]
+    outbox: Callable[[], list[Answer]]
+    config: Callable[[ConfigQuestion], Awaitable[Answer]]
+    tags: Callable[[TagQuestion], Awaitable[Answer]]
+    doctor: Callable[[str], Awaitable[Answer]]
 
 
-def view_routes(  # noqa: PLR0913, PLR0917 (the parts of the daemon that they show)
+def view_routes(  # noqa: PLR0913 (the parts of the daemon that they show)
     runtime: Callable[[], Runtime],
     publisher: Publisher,
-    values: SavedValues,
     commands: Commands,
+    *,
+    values: SavedValues,
     metrics: Metrics,
     clock: Clock,
+    apart: ServiceLoop,
+    path: Path | None,
 ) -> list[Route]:
-    """The routes of these views."""
+    """The routes of these views; apart: the loop of the server; path: of the config."""
+    config = lambda: runtime().config  # noqa: E731
+    audit = lambda *entry: apart.at_home(values.audit(*entry))  # noqa: E731
+    checks = GatewayChecks(config, path, SideCommands(), audit)
+    gateway = _Gateway(
+        SourceStatus(runtime, metrics, clock).rows,
+        partial(outbox_rows, publisher),
+        ConfigView(config, path).listed,
+        checks.tags,
+        checks.doctor,
+    )
     choice = ModelChoice(runtime, values, commands.record_refusal)
-    gateway = _Gateway(SourceStatus(runtime, metrics, clock).rows, partial(outbox_rows, publisher))
     return [*model_routes(choice), *gateway_routes(gateway)]

@@ -6,13 +6,14 @@ enables them.
 
 from edge_agent.service.ask_api import AnswerProvider, Question, ask_routes
 from edge_agent.service.events_api import event_routes
-from edge_agent.service.gateway_api import gateway_routes
+from edge_agent.service.gateway_api import ConfigQuestion, TagQuestion, gateway_routes
 from edge_agent.service.models_api import ModelRequest, model_routes
 from edge_agent.service.openapi import with_document
 from edge_agent.service.predict_api import PREDICT_S, Predictor, SentTable, predict_routes
 from edge_agent.service.prediction_process import Predictions
 from edge_agent.service.questions import EVERY_S as MANUALS_EVERY_S
 from edge_agent.service.questions import Questions
+from edge_agent.service.side_command import SideCommands
 from edge_agent.service.status_api import (
     ASSET_COMMANDS,
     COMMANDS,
@@ -26,13 +27,16 @@ __all__ = [
     "MANUALS_EVERY_S",
     "PREDICT_S",
     "AnswerProvider",
+    "ConfigQuestion",
     "ModelRequest",
     "Predictions",
     "Predictor",
     "Question",
     "Questions",
     "SentTable",
+    "SideCommands",
     "StatusProvider",
+    "TagQuestion",
     "ask_routes",
     "event_routes",
     "gateway_routes",

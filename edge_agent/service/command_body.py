@@ -95,6 +95,20 @@ def parse_model_command(body: object, kind: str) -> ModelCommand:
     return ModelCommand(_actor(fields), version, _comment(fields))
 
 
+def parse_tags(body: object) -> tuple[str, str]:
+    """Who browses, and the pattern: of paths and addresses, or a topic filter; empty for all."""
+    fields = _object(body, frozenset({"by", "pattern"}))
+    pattern = fields.get("pattern", "")
+    if not isinstance(pattern, str) or len(pattern) > MAX_TEXT or not pattern.isprintable():
+        raise Refusal(400, f"pattern: a printable text of at most {MAX_TEXT} characters")
+    return _actor(fields), pattern.strip()
+
+
+def parse_doctor(body: object) -> str:
+    """Who asks for an examination."""
+    return _actor(_object(body, frozenset({"by"})))
+
+
 def _object(body: object, known: frozenset[str]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "the body is no JSON object", '{"by": "name"}')

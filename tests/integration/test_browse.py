@@ -10,7 +10,9 @@ import yaml
 from opcua_support import CLIENT_URI, NodeServer, make_pair
 
 from edge_agent.cli import main
+from edge_agent.daemon.gateway_checks import GatewayChecks
 from edge_agent.daemon.tables import load_config
+from edge_agent.service import SideCommands, TagQuestion
 from edge_agent.testing import find_free_port
 from scripts.rigs import ROOT, find_node_modules
 
@@ -101,6 +103,34 @@ def test_a_pattern_chooses(plant: NodeServer, browse: Callable[..., str]) -> Non
         nodes = json.loads(browse(plant.url, pattern, "--json"))["nodes"]
         assert len(nodes) == n, pattern
     assert json.loads(browse(plant.url, "nothing", "--json", code=1))["nodes"] == []
+
+
+async def test_the_page_browses_by_the_same_command(plant: NodeServer, tmp_path: Path) -> None:
+    """In a child, over the daemon's own config; what is cut off is told."""
+    path = tmp_path / "edge-agent.yaml"
+    signals = {"Flow": {"address": "nsu=urn:quickstart:plant;s=P-101.Flow"}}
+    tree = {
+        "sources": {"plc": {"type": "opcua", "url": plant.url}},
+        "templates": {"pump": {"signals": signals}},
+        "assets": {"P-101": {"template": "pump"}},
+    }
+    path.write_text(yaml.safe_dump(tree))
+    config, audited = load_config(path), []
+
+    async def audit(*entry: object) -> None:
+        audited.append(entry)
+
+    checks = GatewayChecks(lambda: config, path, SideCommands(), audit)
+    found = await checks.tags(TagQuestion("plc", "Plant/Line1/P-101/*", "Lena"))
+    assert found["stopped"] == ""
+    flow = next(tag for tag in found["tags"] if tag["path"][-1] == "Flow")
+    assert flow["path"] == ["Plant", "Line1", "P-101", "Flow"]
+    assert (flow["type"], flow["unit"], flow["range"]) == ("Double", "m3/h", [0.0, 100.0])
+    assert len(audited) == 1
+    few = json.loads(
+        (await SideCommands().run(["browse", plant.url, "--most", "3", "--json"], 60)).stdout
+    )
+    assert (len(few["nodes"]), few["stopped"]) == (3, "after 3 variables")
 
 
 def test_a_source_of_a_config(

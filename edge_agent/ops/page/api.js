@@ -27,22 +27,22 @@ async function failureOf(answer, path) {
 }
 
 /** Send a command under the name of the operator. Returns the reason why it failed, or "";
- *  `onAnswer(answer)` is called if it did not. */
-export async function post(path, body, onAnswer = undefined) {
+ *  `onAnswer(answer)` is called if it did not. waitMs: how long an answer may take. */
+export async function post(path, body, onAnswer = undefined, waitMs = ANSWER_MS) {
   const operator = document.getElementById("operator");
   const by = operator.value.trim();
   if (!by) {
     operator.focus();
     return t("name_needed");
   }
-  return postAs(path, { by, ...body }, onAnswer);
+  return postAs(path, { by, ...body }, onAnswer, waitMs);
 }
 
 /** The same for a route that does not take the name of who asks. */
-export async function postAs(path, body, onAnswer = undefined) {
+export async function postAs(path, body, onAnswer = undefined, waitMs = ANSWER_MS) {
   try {
     const sent = headers({ "Content-Type": "application/json" });
-    const signal = AbortSignal.timeout(ANSWER_MS);
+    const signal = AbortSignal.timeout(waitMs);
     const answer = await fetch(path, { method: "POST", headers: sent, body: JSON.stringify(body), signal });
     await isRefused(answer, sent);
     const said = await answer.json();

@@ -15,4 +15,22 @@ export const VIEWS = [
     isListed: false,
     load: () => import("/static/views/asset.js"),
   },
+  {
+    name: "models",
+    title: { en: "Models", de: "Modelle", zh: "模型", ja: "モデル" },
+    scope: "read",
+    load: () => import("/static/views/models.js"),
+  },
+  {
+    name: "sources",
+    title: { en: "Sources", de: "Quellen", zh: "数据源", ja: "データ源" },
+    scope: "read",
+    load: () => import("/static/views/sources.js"),
+  },
+  {
+    name: "outbox",
+    title: { en: "Outbox", de: "Postausgang", zh: "发件箱", ja: "送信箱" },
+    scope: "read",
+    load: () => import("/static/views/outbox.js"),
+  },
 ];

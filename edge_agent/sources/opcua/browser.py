@@ -41,12 +41,13 @@ async def browse_server(  # noqa: PLR0913 (its limits, and a callback)
     *,
     seconds: float,
     everything: bool,
+    most: int | None,
     progress: Callable[[int], None],
 ) -> Browsed:
     """The variables whose path or address matches `pattern`, with value, type, unit and range.
 
     Bounded by MAX_NODES, MAX_DEPTH and `seconds`; `Browsed.stopped` is the limit that ended it.
-    ConnectError if there is no session.
+    most: of the matching variables that are read; None: all. ConnectError if there is no session.
     """
     connection = await connect(config, name)
     try:
@@ -55,6 +56,9 @@ async def browse_server(  # noqa: PLR0913 (its limits, and a callback)
         with explained("browsing", connection.where):
             await walk.run(facts["browse"], _prefix(pattern))
         wanted = [one for one in walk.found if _fits(pattern, one, connection.namespaces)]
+        if most is not None and len(wanted) > most:
+            wanted = wanted[:most]
+            walk.stopped = f"after {most} variables"
         with explained("reading nodes", connection.where):
             nodes = await describe(walk.reader, wanted, connection.namespaces)
     finally:

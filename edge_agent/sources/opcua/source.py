@@ -137,16 +137,23 @@ async def browse(  # noqa: PLR0913 (its limits, and a callback)
     *,
     seconds: float = 60,
     everything: bool = False,
+    most: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Browsed:
     """The server's variables that match a glob of paths or addresses; ConnectError if it refuses.
 
-    `name` is the session's. Reads only; bounded in nodes, depth and time.
+    `name` is the session's. Reads only; bounded in nodes, depth and time. most: of variables.
     """
     from edge_agent.sources.opcua.browser import browse_server  # noqa: PLC0415 (as above)
 
     return await browse_server(
-        config, name, pattern, seconds=seconds, everything=everything, progress=progress
+        config,
+        name,
+        pattern,
+        seconds=seconds,
+        everything=everything,
+        most=most,
+        progress=progress,
     )
 
 
