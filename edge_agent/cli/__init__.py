@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "browse": "list the nodes of an OPC UA server, and print a config for them",
     "listen": "list the topics of an MQTT broker, and print a config for them",
     "run": "run the daemon",
+    "top": "show the running daemon at a glance: machines, alarms, rates, connections, models",
     "replay": "run recorded data through the daemon's pipeline",
     "learn": "learn the healthy state of assets and write a model bundle",
     "train": "train a model from recordings and write its bundle (extra compress)",
