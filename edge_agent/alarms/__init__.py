@@ -24,6 +24,7 @@ from edge_agent.alarms.envelope import (
     to_json,
     transition_json,
 )
+from edge_agent.alarms.failure_modes import read_failure_modes, unknown_modes
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
 from edge_agent.alarms.texts import Texts, load_texts, read_texts
@@ -66,11 +67,13 @@ __all__ = [
     "load_texts",
     "model_alarm_id",
     "quality_alarm_id",
+    "read_failure_modes",
     "read_texts",
     "rfc3339",
     "service_alarm_id",
     "silent_alarm_id",
     "to_json",
     "transition_json",
+    "unknown_modes",
     "use_name_of",
 ]

@@ -220,6 +220,7 @@ def _data(transition: Transition, texts: Texts, rule: AlarmRule) -> dict[str, An
         "ne107": alarm.ne107,
         "stage": alarm.stage,
         **texts.render(alarm, rule),
+        "guidance": texts.guidance(alarm) if alarm.active else None,
         "first_seen": rfc3339(alarm.first_seen_us) if alarm.count or alarm.active else None,
         "count": alarm.count,
         "shelved_until": rfc3339(until_us) if until_us else None,

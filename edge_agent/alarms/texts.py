@@ -10,20 +10,32 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from edge_agent.alarms.failure_modes import (
+    ABNORMAL,
+    FailureModes,
+    Safety,
+    load_failure_modes,
+    shipped_modes,
+)
+from edge_agent.alarms.input_kinds import kind_of_input
 from edge_agent.config.structs import parse_struct, read_struct
 from edge_agent.config.types import Name, is_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from edge_agent.alarms.failure_modes import FailureMode, Step
     from edge_agent.config import schema
-    from edge_agent.messages import Alarm
+    from edge_agent.messages import Alarm, Contributor, Detail
 
 # (key, part, language) -> text
 Entries: TypeAlias = dict[tuple[str, str, str], str]
 
 FALLBACK_LANGUAGE: Final = "en"
 FALLBACK_KEY: Final = "alarm"
+UNNAMED: Final = frozenset(
+    {"anomaly", "limit_above", "limit_below", "limit_rising", "limit_falling"}
+)
 MAX_TEXT: Final = 1000  # characters
 
 _MAX_ARGUMENT: Final = 200
@@ -70,10 +82,14 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Templates by (key, part, language), and the languages in which alarms are rendered."""
+    """Templates by (key, part, language), and the languages in which alarms are rendered.
+
+    modes: what is known of failure modes.
+    """
 
     entries: Entries
     languages: tuple[Language, ...]
+    modes: FailureModes
 
     def render(self, alarm: Alarm, rule: schema.AlarmRule) -> dict[str, dict[str, str]]:
         """Render `message` (what happened) and `advice` (what to do) of an alarm, by language.
@@ -81,7 +97,7 @@ class Texts:
         Texts of the rule go first.
         """
         detail = alarm.detail
-        keys = (FALLBACK_KEY,) if detail is None else (detail.failure_mode, detail.message_key)
+        keys = {"message": _keys(detail), "advice": _keys(detail, with_kind=True)}
         named = placeholders(alarm)
         values_by_sign = {".": shown_values(named)}
         rendered: dict[str, dict[str, str]] = {"message": {}, "advice": {}}
@@ -91,11 +107,37 @@ class Texts:
             values, templates = values_by_sign[one.decimal], one.templates
             for part, own in (("message", rule.message), ("advice", rule.advice)):
                 template = parsed(own[one.name]) if own.get(one.name) else None
-                for key in keys:
+                for key in keys[part]:
                     template = template or templates.get((key, part))
                 template = template or templates[FALLBACK_KEY, part]
                 rendered[part][one.name] = fill(template, values)
         return rendered
+
+    def guidance(self, alarm: Alarm) -> dict[str, Any] | None:
+        """Cause, check and mend of an alarm by priority; None if its failure mode is unknown.
+
+        Of a model that knows no mode, and of a limit: by what the first input measures.
+        """
+        found = next(filter(None, map(self.modes.find, _keys(alarm.detail, with_kind=True))), None)
+        if found is None:
+            return None
+        name, mode = found
+        values = shown_values(placeholders(alarm))
+        shown_steps = {
+            part: [self._step(step, values) for step in getattr(mode, part)]
+            for part in ("cause", "check", "mend")
+        }
+        return {"failure_mode": name, "name": self._by_language(mode.name, values), **shown_steps}
+
+    def _step(self, step: Step, values: Mapping[str, str]) -> dict[str, Any]:
+        shown_step = {"priority": step.priority, "text": self._by_language(step.text, values)}
+        return shown_step if step.safety is None else {**shown_step, "safety": step.safety}
+
+    def _by_language(self, text: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+        """The text in each of our languages, in English (or its first) if one is missing."""
+        otherwise = text.get(FALLBACK_LANGUAGE) or next(iter(text.values()), "")
+        named = {one.name: text.get(one.name) or otherwise for one in self.languages}
+        return {key: fill(parsed(one), values) if "{" in one else one for key, one in named.items()}
 
     def say(self, key: str, language: str, named: Mapping[str, Any]) -> str:
         """The message of a key with its placeholders filled in; in English if need be.
@@ -125,10 +167,15 @@ def load_texts(
     for room in rooms:
         text = resources.files(room).joinpath("texts.yaml").read_text(encoding="utf-8")
         entries |= _flat(parse_struct(text, Path("texts.yaml"), dict[Name, TextEntry]))
+    modes = load_failure_modes(alarms)
+    for name, mode in modes.by_name.items():
+        made = _of_mode(name, mode, entries)
+        is_own = mode is not shipped_modes().get(name)
+        entries = {**entries, **made} if is_own else {**made, **entries}
     if alarms.texts is not None:
         entries |= _flat(read_texts(alarms.texts))
     names = dict.fromkeys(language for _, _, language in entries) if every else alarms.languages
-    return Texts(entries, tuple(_language(name, entries) for name in names))
+    return Texts(entries, tuple(_language(name, entries) for name in names), modes)
 
 
 def read_texts(file: Path) -> dict[Name, TextEntry]:
@@ -142,6 +189,46 @@ def _flat(file: Mapping[Name, TextEntry]) -> Entries:
         for key, entry in file.items()
         for part, language, text in entry.texts()
     }
+
+
+def _keys(detail: Detail | None, *, with_kind: bool = False) -> tuple[str, ...]:
+    """The keys of an alarm's texts, the best first; with_kind: also by the kind of its input."""
+    if detail is None:
+        return (FALLBACK_KEY,)
+    keys = (detail.failure_mode, detail.message_key)
+    if not with_kind or not detail.contributors or detail.message_key not in UNNAMED:
+        return keys
+    first = first_contributor(detail.contributors)
+    return (keys[0], f"{ABNORMAL}{kind_of_input(first.input, first.unit)}", keys[1])
+
+
+def first_contributor(contributors: Sequence[Contributor]) -> Contributor:
+    """The one with the largest share."""
+    return max(contributors, key=lambda each: abs(each.weight))
+
+
+def _of_mode(name: str, mode: FailureMode, entries: Entries) -> Entries:
+    """Message and advice of a failure mode under all its names: the first check, the first mend."""
+    made: Entries = {}
+    for language, noun in mode.name.items():
+        english = entries["failure_mode", "message", FALLBACK_LANGUAGE]
+        template = entries.get(("failure_mode", "message", language), english)
+        advice = " ".join(filter(None, _first_steps(mode, language, entries)))
+        for key in (name, *mode.also):
+            made[key, "message", language] = template.replace("{mode}", noun)
+            if advice:
+                made[key, "advice", language] = advice
+    return made
+
+
+def _first_steps(mode: FailureMode, language: str, entries: Entries) -> Iterator[str]:
+    """The first check, the hint to lock out if the mend needs it, and the first mend."""
+    for step in (*mode.check[:1], *mode.mend[:1]):
+        text = step.text.get(language, "")
+        if text and step.safety == Safety.LOCKOUT:
+            english = entries["lockout", "message", FALLBACK_LANGUAGE]
+            yield entries.get(("lockout", "message", language), english)
+        yield text
 
 
 def _language(name: str, entries: Entries) -> Language:
@@ -164,7 +251,7 @@ def placeholders(alarm: Alarm) -> dict[str, Any]:
     for name, hours in (detail.rul_h or {}).items():
         values[f"rul_{name}"] = hours
     if detail.contributors:
-        first = max(detail.contributors, key=lambda each: abs(each.weight))
+        first = first_contributor(detail.contributors)
         values |= {"input": first.input, "value": first.value, "unit": first.unit}
     return values | detail.message_args
 

@@ -50,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
         return refuse(problems, json=args.json)
     if args.connect:
         return _connect(config, args)
+    from edge_agent.alarms import unknown_modes  # noqa: PLC0415
     from edge_agent.daemon import certificate_problems  # noqa: PLC0415
 
     errors, soon = certificate_problems(config)
-    said = [*warnings(config), *soon]
+    said = [*warnings(config), *unknown_modes(config), *soon]
     if args.json:
         found = [error("certificate", text) for text in errors]
         print(as_json([*found, *(warning("config", text) for text in said)]))

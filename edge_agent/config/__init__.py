@@ -50,6 +50,7 @@ __all__ = [
     "ConfigErrors",
     "Line",
     "Marked",
+    "Notes",
     "Problem",
     "Readers",
     "bearing",

@@ -39,12 +39,13 @@ def crosscheck(config: Config, notes: Notes) -> None:
 class Readers:
     """Read the files that a config names, to find their problems.
 
-    key: raises an EdgeAgentError for a file without a key; texts: ConfigErrors with all problems
-    of a file of texts.
+    key: raises an EdgeAgentError for a file without a key; texts, modes: ConfigErrors with all
+    problems of a file of texts, or of failure modes in the languages of the config.
     """
 
     key: ReadFile = None
     texts: ReadFile = None
+    modes: Callable[[Path, Sequence[str]], object] | None = None
 
 
 NO_READERS: Final = Readers()
@@ -52,7 +53,10 @@ NO_READERS: Final = Readers()
 
 def missing_files(config: Config, notes: Notes, readers: Readers) -> None:
     """Note every missing bundle, and all problems of the files of texts and of keys."""
-    _texts(config.alarms.texts, notes, readers.texts)
+    _texts(config.alarms.texts, "texts", notes, readers.texts)
+    modes, languages = readers.modes, config.alarms.languages
+    read_modes = None if modes is None else lambda file: modes(file, languages)
+    _texts(config.alarms.failure_modes, "failure_modes", notes, read_modes)
     _keys(config, notes, readers.key)
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.by_itself:
@@ -67,11 +71,11 @@ def missing_files(config: Config, notes: Notes, readers: Readers) -> None:
                 notes.add(path, f"there is no bundle {shown(folder)}", hint)
 
 
-def _texts(file: Path | None, notes: Notes, read_texts: ReadFile) -> None:
+def _texts(file: Path | None, key: str, notes: Notes, read_texts: ReadFile) -> None:
     if file is None:
         return
     if not os.path.isfile(file):  # noqa: PTH113 (Path raises on odd names)
-        notes.add(("alarms", "texts"), f"there is no file {shown(file)}")
+        notes.add(("alarms", key), f"there is no file {shown(file)}")
     elif read_texts is not None:
         notes.files.append(str(file))
         try:

@@ -368,6 +368,7 @@ class Alarms:
     link_delay: Annotated[Duration, Between(0, 3600)] = Duration(10)
     sink_delay: Annotated[Duration, Between(0, 86_400)] = Duration(60)  # the same for a sink
     texts: Path | None = None  # a YAML file with further languages or other texts
+    failure_modes: Path | None = None  # a YAML file with the plant's own causes, checks and mends
 
 
 @dataclass(frozen=True, slots=True)

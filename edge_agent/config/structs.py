@@ -25,16 +25,21 @@ def parse_struct(text: str, file: Path, kind: type[T] | Mapping[str, type[T]]) -
     return _build(Notes(file), kind, lambda notes: parse(text, file, notes, Budget()))
 
 
-def read_struct(file: Path, kind: type[T]) -> T:
+def read_struct(file: Path, kind: type[T], check: Callable[[T, Notes], None] | None = None) -> T:
     """The same for a file and its includes; it may be empty if all keys are optional.
 
-    ConfigErrors also lists files that cannot be read.
+    check: notes what the parts of the struct do not show by themselves. ConfigErrors also lists
+    files that cannot be read.
     """
-    return _build(Notes(file, may_be_empty=True), kind, lambda notes: read_tree(file, notes))
+    notes = Notes(file, may_be_empty=True)
+    return _build(notes, kind, lambda notes: read_tree(file, notes), check)
 
 
 def _build(
-    notes: Notes, kind: type[T] | Mapping[str, type[T]], read: Callable[[Notes], MapNode | None]
+    notes: Notes,
+    kind: type[T] | Mapping[str, type[T]],
+    read: Callable[[Notes], MapNode | None],
+    check: Callable[[T, Notes], None] | None = None,
 ) -> T:
     struct: T | None = None
     try:
@@ -42,6 +47,8 @@ def _build(
         chosen = None if tree is None else _chosen(tree, kind, notes)
         if tree is not None and chosen is not None:
             struct = Builder(notes, chosen, {}).build(tree)
+            if check is not None and struct is not None:
+                check(struct, notes)
     except TooManyError:
         struct = None
     if struct is None or notes.problems:

@@ -91,7 +91,11 @@ def test_golden_envelope() -> None:
     advice = {
         one.name: TEXTS.entries["bearing_wear", "advice", one.name] for one in TEXTS.languages
     }
-    assert event(RAISED) == {
+    raised = event(RAISED)
+    guidance = raised["data"].pop("guidance")
+    assert guidance["failure_mode"] == "bearing_wear"
+    assert [step["priority"] for step in guidance["mend"]] == [1, 2]
+    assert raised == {
         "specversion": "1.0",
         "id": "P-1.pump:3",
         "source": "/works/halle/edge-agent/gw7",
@@ -116,7 +120,7 @@ def test_golden_envelope() -> None:
                 "en": "P-1: signs of bearing wear, probability 90 %; mainly vibration = 7.1 mm/s",
                 "zh": "P-1：轴承磨损迹象，概率 90 %；主要来自 vibration = 7.1 mm/s",
                 "ja": "P-1：軸受の摩耗の兆候、確率 90 %。主因 vibration = 7.1 mm/s",
-                "de": "P-1: Anzeichen von Lagerverschleiß, Wahrscheinlichkeit 90 %; vor allem vibration = 7,1 mm/s",
+                "de": "P-1: Anzeichen für Lagerverschleiß, Wahrscheinlichkeit 90 %; vor allem vibration = 7,1 mm/s",
             },
             "advice": advice,
             "first_seen": "2025-12-31T23:59:55.000000Z",

@@ -225,3 +225,18 @@ def test_an_expired_certificate_is_an_error_of_the_check(
     assert captured.out == ""
     assert main(["check", "-c", str(file), "--json"]) == 1
     assert text in capsys.readouterr().out
+
+
+def test_a_failure_mode_without_advice_is_a_warning(
+    daemon: ModuleType, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rule whose failure mode is in no catalogue is named; one with its own advice is not."""
+    del daemon
+    limits = "{high: {limit: 1, failure_mode: burst}, low: {limit: 0, failure_mode: leak}, "
+    limits += "low_low: {limit: -1, failure_mode: void, advice: {en: Look.}}}"
+    file.write_text(SOUND.replace("flow: {}", f"flow: {{limits: {limits}}}"))
+    assert main(["check", "-c", str(file)]) == 0
+    told = capsys.readouterr().err
+    assert "templates.pump.signals.flow.limits.high.failure_mode: 'burst' is in no cat" in told
+    assert "leak" not in told
+    assert "void" not in told
