@@ -17,7 +17,7 @@ from edge_agent import __version__
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from types import ModuleType
 
 # The summaries are here, so that `--help` does not import the commands and their dependencies.
@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, str]] = {
     "labelled": "list and export the rows around alarms, with what people said of them",
     "ask": "ask the running daemon about an alarm, or what the plant's manuals say",
     "language": "examine a language model: may it translate and shorten answers",
+    "completion": "print the script by which bash, zsh or fish completes these commands",
 }
 
 _EXAMPLE: Final = "example:\n  edge-agent check -c /etc/edge-agent/edge-agent.yaml"
@@ -68,24 +69,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     """Parse with the arguments of the called command only."""
     called = next((word for word in words if not word.startswith("-")), "")
-    parser = _parser()
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    module = None
-    for name, summary in COMMANDS.items():
-        if name == called:
-            module = _module(name)
-            _add_command(commands, name, summary, module)
-        else:
-            commands.add_parser(name, help=summary)
+    parser = parser_of({called})
     try:
         args = parser.parse_args(words)
     except SystemExit as leave:  # 0 after --help, 2 after wrong use
         return leave.code if isinstance(leave.code, int) else 1
-    if module is None:
+    if called not in COMMANDS:
         parser.print_help(sys.stderr)
         return 2
-    code: int = module.run(args)
+    code: int = _module(called).run(args)
     return code
+
+
+def parser_of(called: Container[str]) -> argparse.ArgumentParser:
+    """The parser with all commands, of which those in `called` have their arguments."""
+    parser = _parser()
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        if name in called:
+            _add_command(commands, name, summary, _module(name))
+        else:
+            commands.add_parser(name, help=summary)
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
