@@ -1,4 +1,4 @@
-"""The views models, sources and outbox as a person uses them, in a real browser."""
+"""The views models, sources, outbox, config and doctor as a person uses them, in a browser."""
 
 from __future__ import annotations
 
@@ -205,3 +205,66 @@ async def test_sources_and_the_outbox_are_tables(tmp_path: Path) -> None:
         assert await page.js("document.querySelectorAll('#view img').length") == 0
         assert "owned" not in str(await page.js("document.title"))
         assert page.console == []
+
+
+async def test_the_config_is_searched_and_a_secret_is_only_a_word(tmp_path: Path) -> None:
+    """What the disk has instead is marked; only what is set is asked for at first."""
+    behind = Behind()
+    async with viewing(tmp_path, behind, "#/config") as (page, _):
+        await page.until("document.querySelectorAll('.grid tbody tr').length === 3")
+        told = await page.text("#view")
+        for part in ("hidden", "opc.tcp://plc2:4840", "/etc/plant.yaml", "0.04 s", "1 keys differ"):
+            assert part in told
+        assert await page.js("document.querySelectorAll('.grid tr.warning').length") == 1
+        await page.js("document.querySelector('#view [type=checkbox]').click()")
+        field = "document.querySelector('#view [type=search]')"
+        await page.js(f"{field}.value = ' plc '; {field}.dispatchEvent(new Event('input'))")
+        await page.until(
+            "performance.getEntriesByType('resource').some((r) => r.name.includes('search=plc'))"
+        )
+        more = "[...document.querySelectorAll('#view button')].at(-1)"
+        assert not await page.js(f"{more}.hidden"), "there are 1,200 lines"
+        assert page.console == []
+    assert behind.asked[0] == ConfigQuestion("", True, 0, 500)  # noqa: FBT003 (a field)
+    assert behind.asked[-1] == ConfigQuestion("plc", False, 0, 500)  # noqa: FBT003 (a field)
+
+
+async def test_tags_are_a_tree(tmp_path: Path) -> None:
+    """From the row of a source; names from the other side are text, and open by the keyboard."""
+    behind = Behind()
+    async with viewing(tmp_path, behind, "#/sources") as (page, _):
+        await page.until("document.querySelector('.grid td a') !== null")
+        await page.js("document.querySelector('.grid td a').click()")
+        await page.until("document.querySelector('form.ask [maxlength=\"256\"]') !== null")
+        await page.js("operator.value = 'Lena'")
+        await page.js("document.querySelector('#view form input').value = 'Line*'")
+        await page.js("document.querySelector('#view form button').click()")
+        await page.until("document.querySelectorAll('.folder').length === 4")
+        told = await page.text("#view")
+        for part in ("Line1 (2)", "P-9 (1)", "118.2", "m³/h", "0 … 200", "after 2000", EVIL):
+            assert part in told
+        assert await page.js("document.querySelectorAll('#view img').length") == 0
+        await page.js("document.querySelector('.folder > summary').focus()")
+        await page.press("Enter", "\r")
+        await page.until("!document.querySelector('.folder').open")
+        assert page.console == []
+    assert behind.asked == [TagQuestion("plc", "Line*", "Lena")]
+
+
+async def test_doctor_says_what_is_wrong_when_it_is_asked(tmp_path: Path) -> None:
+    """Never by itself; what passed is shown only on request."""
+    behind = Behind()
+    async with viewing(tmp_path, behind, "#/doctor") as (page, _):
+        await page.until("document.querySelector('#view button') !== null")
+        await page.js("operator.value = 'Lena'")
+        assert behind.asked == []
+        await page.js("document.querySelector('#view button').click()")
+        await page.until("document.querySelectorAll('.grid tbody tr').length === 2")
+        told = await page.text("#view")
+        for part in ("1 errors, 1 warnings", "no answer", "is it running?", EVIL):
+            assert part in told
+        assert await page.js("document.querySelector('.grid tbody tr').className") == "abnormal"
+        await page.js("document.querySelector('#view [type=checkbox]').click()")
+        await page.until("document.querySelectorAll('.grid tbody tr').length === 3")
+        assert page.console == []
+    assert behind.asked == ["Lena"]

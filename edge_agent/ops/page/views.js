@@ -33,4 +33,16 @@ export const VIEWS = [
     scope: "read",
     load: () => import("/static/views/outbox.js"),
   },
+  {
+    name: "config",
+    title: { en: "Config", de: "Konfiguration", zh: "配置", ja: "設定" },
+    scope: "admin",
+    load: () => import("/static/views/config.js"),
+  },
+  {
+    name: "doctor",
+    title: { en: "Doctor", de: "Diagnose", zh: "诊断", ja: "診断" },
+    scope: "admin",
+    load: () => import("/static/views/doctor.js"),
+  },
 ];
