@@ -141,6 +141,7 @@ class Parts:
         self.positions = SourcePositions(self.runtime, turning, self.values, self.clock)
         others = {"healthy": self.followed.answer, "feedback": self.feedback.answer}
         self.commands = Commands(self.runtime, publisher, others, self.metrics, self.clock)
+        self.commands.judge = self.feedback.judge
 
     def _labelled(self, config: Config) -> LabelledWindows | None:
         """The rows around alarms; None if they are not kept: then nothing of it is imported."""

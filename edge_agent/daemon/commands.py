@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from edge_agent.alarms import Selection, is_pattern
+from edge_agent.alarms import Selection, is_pattern, judgement_in
 from edge_agent.errors import EdgeAgentError, NotFoundError, StoreError
 from edge_agent.sinks import Command
 from edge_agent.store import Store
@@ -16,6 +17,7 @@ from edge_agent.store import Store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from edge_agent.alarms import Judgement
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.delivery import Publisher
@@ -52,6 +54,8 @@ class Commands:
         self._others = others
         self._metrics = metrics
         self._clock = clock
+        # Says what an alarm was, for comments that do; set once there is somebody to say it to.
+        self.judge: Callable[[str, Judgement, str], Awaitable[object]] | None = None
         self._unfinished = 0
         # Each command writes to the disk: an alarm waits for one of them, not for all.
         self._turn = asyncio.Lock()
@@ -70,6 +74,7 @@ class Commands:
         """Acknowledge, shelve, ... an alarm; EdgeAgentError if this is not possible."""
         transition = self._apply(kind, alarm_id, actor, duration_s, comment)
         await self._send([transition], actor)
+        await self._judge([transition], actor, comment)
         return transition.alarm
 
     async def apply_several(
@@ -84,6 +89,7 @@ class Commands:
         ids = wanted.ids_of(self._runtime().alarms.all(), kind)
         done = [self._apply(kind, alarm_id, actor, duration_s, comment) for alarm_id in ids]
         await self._send(done, actor)
+        await self._judge(done, actor, comment)
         return [transition.alarm for transition in done]
 
     def _apply(
@@ -97,6 +103,15 @@ class Commands:
     async def _send(self, transitions: list[Transition], actor: str) -> None:
         if transitions:
             await self._publisher.send(transitions, self._clock.now_us(), actor=actor)
+
+    async def _judge(self, transitions: list[Transition], actor: str, comment: str) -> None:
+        """Take `#false` or `#true bearing` in a comment as feedback, where an alarm can have it."""
+        judgement = judgement_in(comment)
+        if judgement is None or self.judge is None:
+            return
+        for transition in transitions:
+            with suppress(EdgeAgentError):  # not of an anomaly model
+                await self.judge(transition.alarm.alarm_id, judgement, actor)
 
     # -- over the plant bus -------------------------------------------------------------------
 

@@ -84,6 +84,16 @@ async def test_from_an_alarm_to_its_feedback(running: Running) -> None:
     assert any("P-1" in fact.text for fact in answer.facts)
 
 
+async def test_a_comment_says_what_the_alarm_was(running: Running) -> None:
+    """`#true bearing` with an acknowledgement is feedback, for those who have only a comment."""
+    await raise_alarm(running)
+    client = AsyncClient(running.url, make_key(running, "report", "command"))
+    await client.ack(ALARM, by="anna", comment="looked at it #true bearing: worn")
+    record = running.daemon.runtime.pipeline.deployments.track_record[ALARM]
+    last = record.occurrences[-1]
+    assert (last.verdict, last.part) == ("true", "bearing")
+
+
 async def test_refused_commands_say_why(running: Running) -> None:
     client = AsyncClient(running.url, make_key(running, "report", "command"))
     with pytest.raises(ConflictError, match="the alarm is normal"):
