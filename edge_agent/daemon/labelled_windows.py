@@ -44,6 +44,7 @@ log = logging.getLogger("edge_agent.models")
 
 MAX_ROWS: Final = 2048  # of a window; an alarm that lasts longer is kept with its first ones
 _MAX_CELLS: Final = 40_960  # of a window: its rows are fewer if it has many inputs
+_MAX_NEW: Final = 20  # windows that begin in one call: of a flood, the others begin a second later
 _MAX_OPEN: Final = 100  # windows that are collected at the same time
 _MAX_WAITING: Final = 50  # works of the thread
 _PRUNE_EVERY_S: Final = 3600.0
@@ -151,9 +152,11 @@ class LabelledWindows:
         """Look at the alarms that are raised; called once a second, between two turns."""
         deployments = self._runtime().pipeline.deployments
         mine = [one for one in anomaly_models(deployments) if one.windows is not None]
+        new = 0
         for deployment in mine:
             for row in np.flatnonzero(deployment.alarm_open).tolist():
-                self._start(deployment, row, deployments.track_record)
+                if new < _MAX_NEW:
+                    new += self._start(deployment, row, deployments.track_record)
         alive = {id(one) for one in mine}
         for capture in list(self._open.values()):
             if self._continue(capture, is_alive=id(capture.deployment) in alive):
@@ -164,26 +167,27 @@ class LabelledWindows:
             self._pruned_s = now_s
             self._submit("pruned", lambda now_us: self._kept.prune(now_us) >= 0)
 
-    def _start(self, deployment: Deployment, row: int, record: TrackRecord) -> None:
-        """Collect an alarm that was raised since the last call."""
+    def _start(self, deployment: Deployment, row: int, record: TrackRecord) -> bool:
+        """Collect an alarm that was raised since the last call; False if it is not new."""
         alarm_id = deployment.alarm_ids[row]
         known = record.get(alarm_id)
         if known is None or not known.occurrences:
-            return
+            return False
         raised_us = known.occurrences[-1].raised_us
         if self._seen.get(alarm_id) == raised_us:
-            return
+            return False
         self._seen[alarm_id] = raised_us
         if (before := self._open.pop(alarm_id, None)) is not None:
             self._write(before)
         if len(self._open) >= _MAX_OPEN:
             self._count("dropped")
-            return
+            return True
         last = known.occurrences[-1]
         capture = _Capture(deployment, row, raised_us, last.verdict or UNJUDGED, last.part)
         if capture.add(is_active=True):
             self._open[alarm_id] = capture
             self._write(capture)
+        return True
 
     def _continue(self, capture: _Capture, *, is_alive: bool) -> bool:
         """Add the newest rows; True if no more are needed."""

@@ -269,7 +269,7 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
 
 
 async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> None:
-    """By keyboard, too, with a comment; what was said stands on the card. Only of such alarms."""
+    """By keyboard, too, with a comment and a part; what was said stands on the card. Only of such alarms."""
     baseline, other = alarm_row("P-1.baseline", feedback=""), alarm_row("P-1.flow.hi")
     status = ListStatus([asset_row("P-1", alarms=2)], [baseline, other])
     card = ".alarm[data-alarm='P-1.baseline']"
@@ -296,6 +296,8 @@ async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> Non
         await page.until("document.activeElement.tagName === 'INPUT'")
         await page.call("Input.insertText", text=" new oil ")
         await page.press("Tab")
+        await page.call("Input.insertText", text="impeller")
+        await page.press("Tab")
         assert await page.js(focused) == "It was a false alarm"
         await page.press("Enter", "\r")
         await page.until(f"document.querySelector(\"{card} .failure\").textContent !== ''")
@@ -304,7 +306,7 @@ async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> Non
         await page.js(f"{buttons}[0].click()")
         await page.until(f"{box}.hidden")
         said = {"alarm_id": "P-1.baseline", "verdict": "false", "by": "Lena", "comment": "new oil"}
-        assert status.judged == [said]
+        assert status.judged == [{**said, "part": "impeller"}]
         done = "The limit of P-1 is 2.875 times the model's own."
         await page.until(f'document.querySelector("{card}").textContent.includes("{done}")')
         await page.until(f'document.querySelector("{card}").textContent.includes("called false")')
@@ -312,7 +314,10 @@ async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> Non
         await page.js(f"{buttons}[1].click()")
         await page.until(f"{box}.hidden")  # its text has the words "called true" as well
         await page.until(f'document.querySelector("{card}").textContent.includes("called true")')
-        assert [one["verdict"] for one in status.judged] == ["false", "true"]
+        await page.js(f"{opener}[0].click()")
+        await page.js(f"{buttons}[2].click()")
+        await page.until(f"{box}.hidden")
+        assert [one["verdict"] for one in status.judged] == ["false", "true", "planned"]
         assert page.console == []
 
 

@@ -35,13 +35,14 @@ export function alarmCard(command, confirmHealthy) {
     const question = questionBox(healthy, t("healthy_means", { asset: first.asset }), yes);
     const feedback = el("button", "", t("feedback"));
     const reason = el("input");
-    const verdicts = ["false", "true"].map((verdict) => {
+    const part = el("input");
+    const verdicts = ["false", "true", "planned"].map((verdict) => {
       const button = el("button", "", t(`say_${verdict}`));
       button.onclick = () => judge(verdict);
       return button;
     });
     const means = t("feedback_means", { asset: first.asset });
-    const judgement = questionBox(feedback, means, reason, ...verdicts);
+    const judgement = questionBox(feedback, means, reason, part, ...verdicts);
     const judged = el("p", "done");
     const facts = el("p", "facts", asset, " ", state, " ", since, " ", extra);
     const root = el("article", "alarm", mark,
@@ -52,6 +53,9 @@ export function alarmCard(command, confirmHealthy) {
     reason.maxLength = 500;
     reason.placeholder = t("comment");
     reason.setAttribute("aria-label", t("comment"));
+    part.maxLength = 48;
+    part.placeholder = t("part");
+    part.setAttribute("aria-label", t("part"));
     for (const one of [done, judged]) one.setAttribute("role", "status");
 
     const send = async (kind, more) => text(failure, await command(kind, id, more));
@@ -65,10 +69,12 @@ export function alarmCard(command, confirmHealthy) {
     async function judge(verdict) {
       text(judged, "");
       const comment = reason.value.trim();
-      const body = comment ? { verdict, comment } : { verdict };
+      const body = { verdict };
+      if (comment) body.comment = comment;
+      if (part.value.trim()) body.part = part.value.trim();
       const said = await command("feedback", id, body, (answer) => {
         text(judged, t("feedback_done", { asset: first.asset, n: number(answer.limit_factor) }));
-        reason.value = "";
+        reason.value = part.value = "";
       });
       text(failure, said);
       if (!said) judgement.close();
