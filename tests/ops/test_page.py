@@ -269,7 +269,7 @@ async def test_healthy_is_said_beside_the_alarm_of_a_baseline(tmp_path: Path) ->
 
 
 async def test_an_alarm_is_called_false_or_true_beside_it(tmp_path: Path) -> None:
-    """By keyboard, too, with a comment and a part; what was said stands on the card. Only of such alarms."""
+    """By keyboard, too, with comment and part; what was said stands on the card."""
     baseline, other = alarm_row("P-1.baseline", feedback=""), alarm_row("P-1.flow.hi")
     status = ListStatus([asset_row("P-1", alarms=2)], [baseline, other])
     card = ".alarm[data-alarm='P-1.baseline']"
