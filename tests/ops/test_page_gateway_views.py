@@ -140,7 +140,9 @@ class Behind:
 
 @asynccontextmanager
 async def viewing(folder: Path, behind: Behind, view: str) -> AsyncIterator[tuple[Page, str]]:
-    status = ListStatus(model_rows=[model_row(reason=EVIL, latency_ms={"p50": 0.4, "p99": 1.2})])
+    rows = [model_row(reason=EVIL, latency_ms={"p50": 0.4, "p99": 1.2})]
+    rows.append(model_row(mode="shadow", state="running", version="1.4.0"))
+    status = ListStatus(model_rows=rows)
     routes = [*model_routes(behind), *gateway_routes(behind)]
     server: HttpServer
     async with serving(status, routes=routes, token=Secret(env="EDGE_AGENT_TEST_TOKEN")) as server:

@@ -142,12 +142,16 @@ function showModel(box, page, name, onEnd) {
     card.update(found.card);
     drift.update(found);
   }, 5000, (problem) => problem && text(failure, problem.message));
+  let report = null; // asked for only if there is a shadow: without one it is a 404
   const rows = page.poll("/api/models", (all) => {
     const mine = all.filter((row) => row.name === name);
     text(state, mine.map((row) => `${row.version} ${stateOf(row, t)}`).join(" — "));
+    if (report || !mine.some((row) => row.mode === "shadow")) return;
+    report = page.poll(`${path}/report`, (found) => shadow.update(found), 5000);
+    onEnd(() => report.end());
   });
-  const report = page.poll(`${path}/report`, (found) => shadow.update(found), 5000, (problem) => problem && shadow.update(null));
-  for (const poll of [asked, rows, report]) onEnd(() => poll.end());
+  shadow.update(null);
+  for (const poll of [asked, rows]) onEnd(() => poll.end());
 }
 
 function versionsGrid(page, choice, may) {
