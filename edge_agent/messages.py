@@ -200,6 +200,7 @@ class Alarm:
     acked_by: str = ""
     suppressed_by: str = ""
     shelved_by: str = ""
+    confirmed_by: str = ""  # who confirmed an acknowledged alarm; empty after a new raise
     comment: str = ""  # comment of the last command; empty after a new raise
 
 

@@ -270,6 +270,10 @@ class AlarmTable:
         """Copy all alarms that are not normal."""
         return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]
 
+    def numbers(self) -> dict[str, int]:
+        """By id, the number of the last transition of every alarm that ever left normal."""
+        return {alarm_id: track.alarm.seq for alarm_id, track in self._tracks.items()}
+
     def is_active(self, alarm_id: str) -> bool:
         """True if the condition of an alarm is active, independent of its state."""
         track = self._tracks.get(alarm_id)
@@ -349,7 +353,10 @@ class AlarmTable:
     ) -> Transition:
         alarm = track.alarm
         row = row_of_command(alarm, event)
-        alarm.shelved_until_us = until_us
+        if event is Event.CONFIRM:
+            alarm.confirmed_by = actor
+        elif event is not Event.COMMENT:
+            alarm.shelved_until_us = until_us
         transition = track.enter(row, self._policy(alarm.alarm_id), at_us, actor, comment)
         if alarm.state not in WAITING:
             self._floods.release(alarm)

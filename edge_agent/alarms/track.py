@@ -224,12 +224,15 @@ class Track:
             alarm.count = alarm.first_seen_us = 0
         if state is AlarmState.UNACK and alarm.state is not AlarmState.UNACK:
             alarm.count += 1
-            alarm.acked_by = alarm.comment = ""
-        if state is AlarmState.UNACK or kind is TransitionKind.UPDATE:
+            alarm.acked_by = alarm.confirmed_by = alarm.comment = ""
+        if state is AlarmState.UNACK or (kind is TransitionKind.UPDATE and comment is None):
             self._describe(policy, at_us)
         if kind is TransitionKind.ACK:
             alarm.acked_by = actor
-        alarm.suppressed_by = actor if kind is TransitionKind.SUPPRESS else ""
+        if kind is TransitionKind.SUPPRESS:
+            alarm.suppressed_by = actor
+        elif state is not AlarmState.SUPPRESSED:
+            alarm.suppressed_by = ""
         alarm.shelved_by = "" if state is not AlarmState.SHELVED else alarm.shelved_by or actor
         if comment is not None:
             alarm.comment = comment

@@ -30,6 +30,8 @@ class Event(StrEnum):
     UNSUPPRESS = "unsuppress"
     REMOVE_FROM_SERVICE = "remove_from_service"
     RETURN_TO_SERVICE = "return_to_service"
+    CONFIRM = "confirm"  # somebody has done what the acknowledged alarm asks for
+    COMMENT = "comment"  # the state stays
 
 
 Row: TypeAlias = tuple[S, K | None]
@@ -77,6 +79,8 @@ TRANSITIONS: Final[dict[tuple[S, Event], Row]] = {
     (S.OUT_OF_SERVICE, Event.OFF): (S.OUT_OF_SERVICE, None),
     (S.OUT_OF_SERVICE, Event.CHANGE): (S.OUT_OF_SERVICE, None),
     (S.OUT_OF_SERVICE, Event.RETURN_TO_SERVICE): (S.NORMAL, K.IN_SERVICE),
+    (S.ACKED, Event.CONFIRM): (S.ACKED, K.UPDATE),
+    **{(state, Event.COMMENT): (state, K.UPDATE) for state in S if state is not S.NORMAL},
 }
 
 # These rows replace those above while the condition is active: a returning alarm is unack.

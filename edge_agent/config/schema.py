@@ -23,6 +23,7 @@ from edge_agent.config.settings import (
     Labelled,
     Log,
     Manuals,
+    OpcuaServer,
     RemoteServer,
     Runtime,
     Standby,
@@ -405,6 +406,7 @@ class Config:
     trends: Trends = field(default_factory=Trends)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
+    opcua_server: OpcuaServer = field(default_factory=OpcuaServer)
     manuals: Manuals = field(default_factory=Manuals)
     language: Language = field(default_factory=Language)
     log: Log = field(default_factory=Log)

@@ -5,8 +5,9 @@ Units as in `schema`: seconds and bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
@@ -168,6 +169,59 @@ class Inference:
     queue: Annotated[int, Between(1, 10_000)] = 64  # waiting requests of a model; more: 429
     deadline: Annotated[Duration, Between(0.01, 60)] = Duration(5)  # of a request; then 504
     grpc_port: Annotated[int, Between(0, 65535)] = 0  # 0: no gRPC; on the address of `http.host`
+
+
+class AnonymousMay(StrEnum):
+    """What OPC UA clients of this machine may do without a login."""
+
+    NOTHING = "nothing"
+    READ = "read"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class OpcuaServer:
+    """The daemon's own OPC UA server: assets as variables, alarms as conditions of Part 9.
+
+    On loopback without encryption. With a certificate it is encrypted, too, and may listen on
+    other addresses: then always encrypted, for users with a password or trusted certificates.
+    """
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Annotated[int, Between(0, 65535)] = 4840
+    certificate: Path | None = None
+    private_key: Path | None = None
+    private_key_password: Secret | None = None
+    users: dict[str, Secret] = field(default_factory=dict)  # name -> password
+    trusted: Path | None = None  # a folder of client certificates; others are refused then
+    anonymous: AnonymousMay = AnonymousMay.READ  # without a login, on loopback only
+    clients: Annotated[int, Between(1, 200)] = 32  # sessions at a time
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only programs of this machine can connect."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong, as (key, message)."""
+        if (self.certificate is None) != (self.private_key is None):
+            yield "certificate", "needs its private_key, and the key its certificate"
+        for name, secret in self.users.items():
+            if len(secret.reveal()) < _MIN_PASSWORD:
+                yield f"users.{name}", f"shorter than {_MIN_PASSWORD} characters"
+        if self.is_loopback:
+            return
+        if self.certificate is None:
+            yield "host", "beyond loopback all is encrypted: set certificate and private_key"
+        if not self.users and self.trusted is None:
+            yield "host", "beyond loopback nobody is anonymous: set users or trusted"
+
+
+_MIN_PASSWORD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.daemon.trend_recorder import TrendRecorder
     from edge_agent.messages import Fault
+    from edge_agent.opcua_server.server import OpcuaServer
     from edge_agent.ops.routes import Route
     from edge_agent.service.oip import Oip
     from edge_agent.service.oip_grpc import GrpcServer
@@ -87,6 +88,7 @@ class Parts:
     grpc: GrpcServer | None = None
     text: OpenAi | None = None
     trends: TrendRecorder | None = None
+    opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
         self.clock = clock
@@ -233,6 +235,7 @@ class Parts:
             self.pair.faults,
             *([self.trends.faults] if self.trends else []),
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
+            lambda: self.opcua.faults() if self.opcua else [],
             *_faults_of_runtime(runtime, clock),
         )
         periodic_work = (
@@ -286,6 +289,8 @@ class Parts:
             self.http.guard.error_forms[text.errors_below] = text.error_body
         if oip is not None and config.inference.grpc_port:
             self.grpc = _grpc_server(oip, self.http, config)
+        if config.opcua_server.enabled:
+            self.opcua = self._build_opcua(config)
 
     def _build_status(self) -> None:
         """What people and programs may ask about the plant."""
@@ -335,6 +340,16 @@ class Parts:
             words = wording.Wording(self.text.engine, results)
             self.questions.words_for = lambda answer: apart.run(words.words_for(answer))
         return self.text
+
+    def _build_opcua(self, config: Config) -> OpcuaServer:
+        """Assets and alarms for SCADA systems; a gateway without it does not import it."""
+        from edge_agent.daemon.opcua_access import access_of  # noqa: PLC0415
+        from edge_agent.opcua_server.server import OpcuaServer  # noqa: PLC0415
+
+        access = access_of(config, self.runtime, self.status, self.service_loop.at_home)
+        server = OpcuaServer(config.opcua_server, access, self.clock)
+        self.publisher.on_transitions = server.notify
+        return server
 
     def _build_inference(self) -> Oip:
         """The models for other programs. A gateway without them does not import their modules."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TRENDS_EVERY_S = 1.0
 TEND_EVERY_S = 5.0  # models of other programs
+OPCUA_EVERY_S = 1.0
 START_S = 2.0  # then limits and the models that are loaded begin to work
 
 T = TypeVar("T")
@@ -159,6 +160,9 @@ class Daemon:
         if parts.grpc is not None:
             listen = partial(self._apart, parts.grpc.start)
             jobs["grpc"] = repeat("grpc", TEND_EVERY_S, listen, first_s=0.0)
+        if parts.opcua is not None:
+            tend = partial(self._apart, parts.opcua.tend)
+            jobs["opcua"] = repeat("opcua", OPCUA_EVERY_S, tend, first_s=0.0)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
             await self._stop.wait()
@@ -192,7 +196,14 @@ class Daemon:
             await guard("stop", parts.model_audit.save())
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.close())
-        for one in (parts.http, parts.grpc, parts.served, parts.text, parts.predictions):
+        for one in (
+            parts.http,
+            parts.grpc,
+            parts.opcua,
+            parts.served,
+            parts.text,
+            parts.predictions,
+        ):
             if one is not None:
                 await guard("stop", self._apart(one.stop))
         await guard("stop", parts.service_loop.stop())

@@ -211,14 +211,23 @@ class Status:
         """Audit entries, the newest first."""
         return await self.publisher.journal.audit(wanted, limit, _entry)
 
-    async def command(
-        self, kind: str, alarm_id: str, actor: str, duration_s: float | None, comment: str = ""
+    async def command(  # noqa: PLR0913, PLR0917 (what, which, who, how long, why, and by which way)
+        self,
+        kind: str,
+        alarm_id: str,
+        actor: str,
+        duration_s: float | None,
+        comment: str = "",
+        sender: str = "http",
     ) -> dict[str, Any]:
-        """Acknowledge, shelve, ...; EdgeAgentError if this is not possible."""
+        """Acknowledge, shelve, ...; EdgeAgentError if this is not possible.
+
+        sender: the interface that it came by, for the log.
+        """
         self.pair.expect_active()
         actor = actor[:_MAX_COMMAND_ACTOR]
         work = self.alarm_commands.apply_one(kind, alarm_id, actor, duration_s, comment)
-        return self._alarm(await self._recorded(work, kind, alarm_id, actor))
+        return self._alarm(await self._recorded(work, kind, alarm_id, actor, sender))
 
     async def command_several(
         self,
@@ -241,13 +250,15 @@ class Status:
         several = self.alarm_commands.apply_several
         return [self._alarm(a) for a in await several(kind, selection, actor, duration_s, comment)]
 
-    async def _recorded(self, work: Awaitable[T], kind: str, subject: str, actor: str) -> T:
+    async def _recorded(
+        self, work: Awaitable[T], kind: str, subject: str, actor: str, sender: str = "http"
+    ) -> T:
         """Record a refused command in the audit."""
         try:
             return await work
         except EdgeAgentError as error:
             note = self.alarm_commands.record_refusal
-            await note("http", subject, actor, str(error), f"{kind}: {error}")
+            await note(sender, subject, actor, str(error), f"{kind}: {error}")
             raise
 
     async def feedback(self, alarm_id: str, judgement: Judgement, actor: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Publisher:
     file takes the place of a damaged one: what parts of the daemon stored is gone.
     Of a pair of gateways (`standby`) only the active one has sinks: is_active; the other one hands
     its transitions to `divert`. may_send: False while it is not sure that we are the active one.
+    on_transitions: called with the transitions of each `send`, also while nothing can be stored.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Publisher:
         self.is_active = not config.standby.enabled
         self.divert: Callable[[Sequence[Transition]], None] = lambda _: None
         self.may_send: Callable[[], bool] = lambda: True
+        self.on_transitions: Callable[[Sequence[Transition]], None] = lambda _: None
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; returns the alarms as last committed.
@@ -235,6 +237,7 @@ class Publisher:
         if not self.is_active:
             self.divert(transitions)
             return
+        self.on_transitions(transitions)
         if transitions and not self.unsaved:
             self._unsaved_from_us = arrived_us
         self.unsaved += transitions
