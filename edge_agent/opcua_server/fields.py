@@ -107,7 +107,7 @@ def _shelving(condition: Condition, shelve_max_s: float) -> Fields:
     """The shelved state machine: a shelving for the longest time is that of OneShotShelve."""
     alarm = condition.alarm
     left_us = alarm.shelved_until_us - alarm.changed_us if condition.is_shelved else 0
-    longest = left_us >= shelve_max_s * US_PER_S
+    longest = left_us > (shelve_max_s - 1.0) * US_PER_S  # the command took some time
     name, number = UNSHELVED if not condition.is_shelved else ONE_SHOT if longest else TIMED
     return {
         "ShelvingState/CurrentState": _said(name, "en"),

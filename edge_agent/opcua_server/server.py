@@ -95,6 +95,7 @@ class OpcuaServer:
         self._clock = clock
         self.space = PlantSpace(2, plant.gateway)
         self._methods = Methods(self)
+        self._users = Users(config)
         self._wrong = WrongKeys(clock)
         self._server: Server | None = None
         self._nodes: MadeNodes | None = None
@@ -110,6 +111,11 @@ class OpcuaServer:
         self._pending_lock = threading.Lock()
         self._missed = True
 
+    @property
+    def serves(self) -> bool:
+        """True while it listens."""
+        return self._listens
+
     # -- life -----------------------------------------------------------------------------------
 
     async def tend(self) -> None:
@@ -122,9 +128,8 @@ class OpcuaServer:
             await self._listen()
 
     async def _build(self) -> bool:
-        users = Users(self._config)
         config, call = self._config, self._methods.call
-        sessions = SessionServer(users, self._wrong, config.clients, call, self._clock.now_us)
+        sessions = SessionServer(self._users, self._wrong, config.clients, call, self._clock.now_us)
         server = Server(sessions)
         try:
             uri = await self._secure(server)

@@ -130,11 +130,9 @@ class PlantSpace:
 
     def _machines(self) -> Made:
         names = dict.fromkeys([self.gateway, *self.machines, *self._alarms])
-        children = [(_O.Organizes, text_node(name, self.index)) for name in names]
-        notifiers = [(_O.HasNotifier, text_node(name, self.index)) for name in names]
+        children = tuple((_O.Organizes, text_node(name, self.index)) for name in names)
         parent = _O.Organizes, number_node(_O.ObjectsFolder)
-        all_of_them = (*children, *notifiers)
-        return Made(MACHINES, MACHINES, _O.FolderType, parent, all_of_them, notifies=True)
+        return Made(MACHINES, MACHINES, _O.FolderType, parent, children, notifies=True)
 
     # -- conditions ---------------------------------------------------------------------------
 

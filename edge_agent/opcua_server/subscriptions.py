@@ -84,6 +84,8 @@ class Items(MonitoredItemService):
     ) -> ua.MonitoredItemCreateResult:
         """Values only: our nodes are made for each request, and nothing else of them changes."""
         wanted = params.RequestedParameters.Filter
+        if isinstance(wanted, ua.ExtensionObject) and wanted.TypeId.is_null():
+            wanted = params.RequestedParameters.Filter = None
         if params.ItemToMonitor.AttributeId != AttributeIds.Value:
             code = StatusCodes.BadAttributeIdInvalid
         elif wanted is not None and not isinstance(wanted, ua.DataChangeFilter):

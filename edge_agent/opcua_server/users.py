@@ -16,12 +16,13 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from edge_agent.config.settings import AnonymousMay
-from edge_agent.errors import EdgeAgentError
+from edge_agent.errors import ConfigError, EdgeAgentError
 from edge_agent.sources.opcua.trust import check_trusted
 
 if TYPE_CHECKING:
     from edge_agent.config.settings import OpcuaServer
 
+MIN_PASSWORD: Final = 8
 _MAX_NAME: Final = 64
 _NOBODY: Final = "anonymous"
 
@@ -39,10 +40,14 @@ class Person(User):
 
 
 class Users:
-    """Decides who opens a session; the library asks it."""
+    """Decides who opens a session; the library asks it. ConfigError if a password is too short."""
 
     def __init__(self, config: OpcuaServer) -> None:
         self._config = config
+        for name, secret in config.users.items():
+            if len(secret.reveal()) < MIN_PASSWORD:
+                text = f"shorter than {MIN_PASSWORD} characters"
+                raise ConfigError(text, where=f"opcua_server.users.{name}")
 
     def get_user(
         self,

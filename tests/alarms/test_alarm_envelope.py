@@ -321,6 +321,7 @@ def test_an_alarm_as_json() -> None:
         "acked_by": "",
         "suppressed_by": "",
         "shelved_by": "",
+        "confirmed_by": "",
         "comment": "",
     }
 

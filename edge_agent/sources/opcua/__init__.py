@@ -1,5 +1,6 @@
 """Source `opcua`: subscribes to the nodes of one OPC UA server and recovers from any failure."""
 
+from edge_agent.sources.opcua import trust
 from edge_agent.sources.opcua.config import (
     OpcUaSourceConfig,
     Security,
@@ -24,4 +25,5 @@ __all__ = [
     "pin",
     "probe",
     "propose",
+    "trust",
 ]
