@@ -88,7 +88,7 @@ class ServedPlant:
         self.announce([made])
 
     async def _changes(self, known: Mapping[str, int]) -> tuple[list[Alarm], list[str]]:
-        numbers = self.table.numbers()
+        numbers = self.table.last_numbers()
         found = [self.table.get(one) for one, seq in numbers.items() if known.get(one) != seq]
         return [one for one in found if one], [one for one in known if one not in numbers]
 

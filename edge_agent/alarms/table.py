@@ -270,7 +270,7 @@ class AlarmTable:
         """Copy all alarms that are not normal."""
         return [alarm for alarm in self.all() if alarm.state is not AlarmState.NORMAL]
 
-    def numbers(self) -> dict[str, int]:
+    def last_numbers(self) -> dict[str, int]:
         """By id, the number of the last transition of every alarm that ever left normal."""
         return {alarm_id: track.alarm.seq for alarm_id, track in self._tracks.items()}
 

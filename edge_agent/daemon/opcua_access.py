@@ -25,7 +25,7 @@ def access_of(
 
     async def changes(known: Mapping[str, int]) -> tuple[list[Alarm], list[str]]:
         table = runtime().alarms
-        numbers = table.numbers()
+        numbers = table.last_numbers()
         found = [table.get(one) for one, seq in numbers.items() if known.get(one) != seq]
         return [alarm for alarm in found if alarm], [one for one in known if one not in numbers]
 
