@@ -16,14 +16,14 @@ from edge_agent.messages import Alarm, AlarmState, Detail, Observation, Transiti
 # Written from the state diagram of ISA-18.2, not from the code. Columns: events; `.`: nothing is
 # announced; `-`: the command is refused; `a|b`: while the condition is away | while it is there.
 EXPECTED = """
-               on    off       change ack    shelve  unshelve     suppress   unsuppress   remove         return
-normal         unack .         .      -      shelved -            suppressed -            out_of_service -
-unack          .     rtn_unack unack  acked  shelved -            suppressed -            out_of_service -
-acked          .     normal    acked  -      shelved -            suppressed -            out_of_service -
-rtn_unack      unack .         .      normal shelved -            suppressed -            out_of_service -
-shelved        .     .         .      -      -       normal|unack -          -            out_of_service -
-suppressed     .     .         .      -      -       -            -          normal|unack out_of_service -
-out_of_service .     .         .      -      -       -            -          -            -              normal|unack
+               on    off       change ack    shelve  unshelve     suppress   unsuppress   remove         return       confirm comment
+normal         unack .         .      -      shelved -            suppressed -            out_of_service -            -       -
+unack          .     rtn_unack unack  acked  shelved -            suppressed -            out_of_service -            -       unack
+acked          .     normal    acked  -      shelved -            suppressed -            out_of_service -            acked   acked
+rtn_unack      unack .         .      normal shelved -            suppressed -            out_of_service -            -       rtn_unack
+shelved        .     .         .      -      -       normal|unack -          -            out_of_service -            -       shelved
+suppressed     .     .         .      -      -       -            -          normal|unack out_of_service -            -       suppressed
+out_of_service .     .         .      -      -       -            -          -            -              normal|unack -       out_of_service
 """
 KINDS = {
     "on": "raise",
@@ -36,6 +36,8 @@ KINDS = {
     "unsuppress": "unsuppress",
     "remove": "out_of_service",
     "return": "in_service",
+    "confirm": "update",
+    "comment": "update",
 }
 HEAD, *ROWS = [line.split() for line in EXPECTED.strip().splitlines()]
 CELLS = {(row[0], event): cell for row in ROWS for event, cell in zip(HEAD, row[1:], strict=True)}
@@ -81,6 +83,8 @@ def do(desk: Desk, event: str) -> tuple[str, str] | None:
         "unsuppress": lambda: table.apply_command("unsuppress", "P-1.a", "me"),
         "remove": lambda: table.apply_command("remove_from_service", "P-1.a", "me"),
         "return": lambda: table.apply_command("return_to_service", "P-1.a", "me"),
+        "confirm": lambda: table.apply_command("confirm", "P-1.a", "me"),
+        "comment": lambda: table.apply_command("comment", "P-1.a", "me", "why"),
     }
     if event in condition:
         detail = NEWS if event == "change" else Detail("anomaly")
@@ -127,3 +131,28 @@ def test_refusal_says_what_is_possible() -> None:
     with pytest.raises(EdgeAgentError) as caught:
         desk_in("normal", active=False).table.apply_command("ack", "P-1.a", "me")
     assert caught.value.hint == "possible now: shelve, suppress, remove_from_service"
+
+
+@pytest.mark.parametrize("silence", ["shelve", "suppress"])
+def test_a_comment_changes_nothing_else(silence: str) -> None:
+    """Who silenced an alarm, and until when, stays; so does who acknowledged it."""
+    desk = desk_in("unack", active=True)
+    do(desk, "ack")
+    do(desk, silence)
+    before = desk.alarm()
+    desk.table.apply_command("comment", "P-1.a", "you", "ordered a bearing")
+    after = desk.alarm()
+    assert (after.comment, after.seq) == ("ordered a bearing", before.seq + 1)
+    kept = ("state", "acked_by", "shelved_by", "suppressed_by", "shelved_until_us", "severity")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+
+
+def test_a_confirmation_lasts_until_the_next_raise() -> None:
+    """Who confirmed is known while the alarm is acknowledged; a new raise asks again."""
+    desk = desk_in("unack", active=True)
+    do(desk, "ack")
+    do(desk, "confirm")
+    assert desk.alarm().confirmed_by == "me"
+    do(desk, "off")
+    desk.see(2.0, 7200)
+    assert (desk.alarm().state, desk.alarm().confirmed_by) == ("unack", "")
