@@ -120,6 +120,7 @@ class ListStatus:
     selected: list[tuple[Any, ...]] = field(default_factory=list)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
+    history_rows: list[dict[str, Any]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
@@ -194,7 +195,7 @@ class ListStatus:
 
     async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
         self.asked.append((*wanted, limit))
-        return [{"alarm_id": wanted.alarm_id, "transition": "raise"}]
+        return self.history_rows or [{"alarm_id": wanted.alarm_id, "transition": "raise"}]
 
     async def audit(self, wanted: AuditFilter, limit: int) -> list[dict[str, Any]]:
         self.audited.append((wanted, limit))

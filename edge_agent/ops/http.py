@@ -208,18 +208,19 @@ class HttpServer:
         return app
 
 
-# The files of `page` that have an address of their own.
-_PAGES: Final = {"index.html": "/", "openapi.html": "/openapi"}
+# The files of `page` that have addresses of their own.
+_PAGES: Final = {"index.html": ("/", "/wall"), "openapi.html": ("/openapi",)}
 
 
 def page_routes() -> list[Route]:
     """The status page and its files, those of folders included."""
     rows = []
     for name, file in _files_below(resources.files("edge_agent.ops").joinpath("page")):
-        path = _PAGES.get(name, f"/static/{name}")
+        paths = _PAGES.get(name, (f"/static/{name}",))
         kind = _PAGE_TYPES[name.rpartition(".")[2]]
         answer = Response(file.read_bytes(), f"{kind}; charset=utf-8")
-        rows.append(Route("GET", path, partial(_same, answer), OPEN, is_apart=True))
+        handler = partial(_same, answer)
+        rows += [Route("GET", path, handler, OPEN, is_apart=True) for path in paths]
     return rows
 
 

@@ -65,7 +65,18 @@ class Page:
 
     async def press(self, key: str, text: str = "") -> None:
         """Press and release a key; text: what it types."""
-        code = {"Enter": 13, "Escape": 27, "Tab": 9, "Home": 36, "ArrowLeft": 37}[key]
+        code = {
+            "Enter": 13,
+            "Escape": 27,
+            "Tab": 9,
+            " ": 32,
+            "End": 35,
+            "Home": 36,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+        }[key]
         names: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         typed = {"text": text} if text else {}
         await self.call("Input.dispatchKeyEvent", type="keyDown", **names, **typed)
@@ -97,6 +108,8 @@ async def browsing(profile: Path, url: str, *flags: str, width: int = 1400) -> A
                 page = Page(socket)
                 await page.call("Runtime.enable")
                 await page.call("Log.enable")
+                # As the window in front: else elements get no focus events.
+                await page.call("Emulation.setFocusEmulationEnabled", enabled=True)
                 await page.call(
                     "Emulation.setDeviceMetricsOverride",
                     width=width,

@@ -5,9 +5,9 @@ import { PARKED } from "/static/head.js";
 import { pick, t } from "/static/strings.js";
 
 // A shape beside each colour: nobody needs to tell red from orange (ISA-101).
-const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
+export const SHAPES = { critical: "■", high: "▲", medium: "◆", low: "●" };
 const SHOWN_CONTRIBUTORS = 3;
-const SHELVE_MIN = [15, 60, 240, 480];
+export const SHELVE_MIN = [15, 60, 240, 480];
 export const TO_ACK = new Set(["unack", "rtn_unack"]);
 
 /** `command(kind, alarmId, more, onAnswer)` sends a command and gives the error's text, or "".
@@ -137,7 +137,7 @@ function questionBox(button, means, ...answers) {
   return { root, close: () => show(false) };
 }
 
-function priorityOf(alarm) {
+export function priorityOf(alarm) {
   return Object.hasOwn(SHAPES, alarm.priority) ? alarm.priority : "low";
 }
 
@@ -156,11 +156,15 @@ function more(alarm) {
   return parts.map((part) => `· ${part}`).join(" ");
 }
 
+export function spanOf(minutes) {
+  return minutes < 60 ? `${minutes} min` : `${minutes / 60} h`;
+}
+
 function shelveMenu() {
   const menu = el("select", "", el("option", "", t("shelve")));
   menu.setAttribute("aria-label", t("shelve"));
   for (const minutes of SHELVE_MIN) {
-    const option = el("option", "", minutes < 60 ? `${minutes} min` : `${minutes / 60} h`);
+    const option = el("option", "", spanOf(minutes));
     option.value = minutes;
     menu.append(option);
   }

@@ -71,7 +71,7 @@ class PageOfView {
 }
 
 async function show() {
-  const { name, rest } = placeOf(location.hash);
+  const { name, rest } = location.pathname === "/wall" ? { name: "wall", rest: [] } : placeOf(location.hash);
   const view = VIEWS.find((one) => one.name === name) ?? VIEWS[0];
   const mine = ++going;
   if (open?.view === view && open.parts?.navigate) {

@@ -4,7 +4,7 @@ import { ago, el, fill, number, set, stamp, text } from "/static/dom.js";
 import { t } from "/static/strings.js";
 
 const LIMIT_AT = 2 / 3; // where a score bar shows the limit
-const STATE_WORDS = { learning: "learning_state" };
+export const STATE_WORDS = { learning: "learning_state" };
 const LIMIT_WORDS = { ok: "good", not_judged: "unjudged" };
 const QUALITY_WORDS = { lost: "lost_signal" };
 

@@ -2,6 +2,7 @@
 
 export const WORDS = {
   en: {
+    tr_raise: "raised", tr_update: "changed", tr_ack: "acknowledged", tr_clear: "cleared", tr_shelve: "shelved", tr_unshelve: "unshelved", tr_suppress: "suppressed", tr_unsuppress: "no longer suppressed", tr_out_of_service: "out of service", tr_in_service: "in service again",
     skip: "Skip to the content", views: "Views", needs_scope: "This view needs a key with the scope {scope}.", not_found: "Not found: {name}",
     ask: "Ask", ask_hint: "About an alarm, an asset, or what the manuals say", ask_send: "Ask", ask_waits: "Looking it up …", page_n: "page {n}", operator_said: "Operator",
     alarms: "Alarms", no_alarms: "No alarms.", parked: "Shelved, suppressed, out of service",
@@ -41,6 +42,7 @@ export const WORDS = {
     kind_followed: "followed, at most {budget} σ", kind_accepted: "{accepted} of at most {states} states accepted in {since}", kind_confirmed: "confirmed as healthy by {by}",
   },
   de: {
+    tr_raise: "ausgelöst", tr_update: "geändert", tr_ack: "quittiert", tr_clear: "gegangen", tr_shelve: "zurückgestellt", tr_unshelve: "wieder aufgenommen", tr_suppress: "unterdrückt", tr_unsuppress: "nicht mehr unterdrückt", tr_out_of_service: "außer Betrieb", tr_in_service: "wieder in Betrieb",
     skip: "Zum Inhalt springen", views: "Ansichten", needs_scope: "Diese Ansicht braucht einen Schlüssel mit dem Recht {scope}.", not_found: "Nicht gefunden: {name}",
     ask: "Fragen", ask_hint: "Zu einem Alarm, einer Anlage oder den Handbüchern", ask_send: "Fragen", ask_waits: "Wird nachgeschlagen …", page_n: "Seite {n}", operator_said: "Bediener",
     alarms: "Alarme", no_alarms: "Keine Alarme.",
@@ -82,6 +84,7 @@ export const WORDS = {
     kind_followed: "mitgeführt, höchstens {budget} σ", kind_accepted: "{accepted} von höchstens {states} Zuständen in {since} angenommen", kind_confirmed: "von {by} als gesund bestätigt",
   },
   zh: {
+    tr_raise: "触发", tr_update: "变化", tr_ack: "已确认", tr_clear: "已恢复", tr_shelve: "已搁置", tr_unshelve: "取消搁置", tr_suppress: "已抑制", tr_unsuppress: "取消抑制", tr_out_of_service: "停用", tr_in_service: "恢复使用",
     skip: "跳到内容", views: "视图", needs_scope: "此视图需要具有 {scope} 权限的密钥。", not_found: "未找到：{name}",
     ask: "提问", ask_hint: "关于报警、设备或手册内容", ask_send: "提问", ask_waits: "正在查找 …", page_n: "第 {n} 页", operator_said: "操作员",
     alarms: "报警", no_alarms: "无报警。", parked: "已搁置、已抑制、停用",
@@ -121,6 +124,7 @@ export const WORDS = {
     kind_followed: "自动跟随，最多 {budget} σ", kind_accepted: "{since}内已接受 {accepted} 个新状态（最多 {states} 个）", kind_confirmed: "{by} 已确认正常",
   },
   ja: {
+    tr_raise: "発生", tr_update: "変化", tr_ack: "確認済み", tr_clear: "復帰", tr_shelve: "保留", tr_unshelve: "保留解除", tr_suppress: "抑制", tr_unsuppress: "抑制解除", tr_out_of_service: "使用停止", tr_in_service: "使用再開",
     skip: "本文へ移動", views: "ビュー", needs_scope: "このビューには {scope} 権限のキーが必要です。", not_found: "見つかりません：{name}",
     ask: "質問", ask_hint: "アラーム、設備、マニュアルの内容について", ask_send: "質問する", ask_waits: "検索中 …", page_n: "{n} ページ", operator_said: "操作者",
     alarms: "アラーム", no_alarms: "アラームはありません。", parked: "保留・抑制・休止中",

@@ -9,11 +9,29 @@ export const VIEWS = [
     load: () => import("/static/views/overview.js"),
   },
   {
+    name: "alarms",
+    title: { en: "Alarms", de: "Alarme", zh: "报警", ja: "アラーム" },
+    scope: "read",
+    load: () => import("/static/views/alarms.js"),
+  },
+  {
+    name: "plant",
+    title: { en: "Plant", de: "Werk", zh: "工厂", ja: "プラント" },
+    scope: "read",
+    load: () => import("/static/views/plant.js"),
+  },
+  {
     name: "asset",
     title: { en: "Asset", de: "Anlage", zh: "设备", ja: "設備" },
     scope: "read",
     isListed: false,
     load: () => import("/static/views/asset.js"),
+  },
+  {
+    name: "audit",
+    title: { en: "Audit", de: "Audit", zh: "审计", ja: "監査" },
+    scope: "read",
+    load: () => import("/static/views/audit.js"),
   },
   {
     name: "models",
@@ -32,6 +50,17 @@ export const VIEWS = [
     title: { en: "Outbox", de: "Postausgang", zh: "发件箱", ja: "送信箱" },
     scope: "read",
     load: () => import("/static/views/outbox.js"),
+    name: "history",
+    title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
+    scope: "read",
+    load: () => import("/static/views/history.js"),
+  },
+  {
+    name: "wall",
+    title: { en: "Wall", de: "Wandanzeige", zh: "大屏", ja: "大型表示" },
+    scope: "read",
+    isListed: false,
+    load: () => import("/static/views/wall.js"),
   },
   {
     name: "config",
