@@ -28,6 +28,12 @@ export const VIEWS = [
     load: () => import("/static/views/asset.js"),
   },
   {
+    name: "history",
+    title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
+    scope: "read",
+    load: () => import("/static/views/history.js"),
+  },
+  {
     name: "audit",
     title: { en: "Audit", de: "Audit", zh: "审计", ja: "監査" },
     scope: "read",
@@ -50,10 +56,6 @@ export const VIEWS = [
     title: { en: "Outbox", de: "Postausgang", zh: "发件箱", ja: "送信箱" },
     scope: "read",
     load: () => import("/static/views/outbox.js"),
-    name: "history",
-    title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
-    scope: "read",
-    load: () => import("/static/views/history.js"),
   },
   {
     name: "wall",
