@@ -15,7 +15,8 @@ export class VirtualRows {
     this.rows = [];
     this.places = new Map(); // key → index
     this.parts = new Map(); // key → part, of those in sight
-    this.active = null; // key of the row with the focus
+    this.active = null; // key of the row with the focus; the first row until one was used
+    this.wasUsed = false;
     this.space = el("div", "virtual-space");
     this.space.setAttribute("role", "rowgroup");
     this.root = make("div", { className: "virtual", role, "aria-label": label }, this.space);
@@ -30,7 +31,7 @@ export class VirtualRows {
   update(rows) {
     this.rows = rows;
     this.places = new Map(rows.map((row, index) => [this.keyOf(row), index]));
-    if (!this.places.has(this.active)) this.active = rows.length ? this.keyOf(rows[0]) : null;
+    if (!this.wasUsed || !this.places.has(this.active)) this.active = rows.length ? this.keyOf(rows[0]) : null;
     this.root.setAttribute("aria-rowcount", rows.length);
     this.space.style.height = `${rows.length * this.height}px`;
     this.render();
@@ -104,6 +105,7 @@ export class VirtualRows {
   }
 
   setActive(key) {
+    this.wasUsed = true;
     if (key !== this.active) {
       this.active = key;
       this.render();
