@@ -72,6 +72,7 @@ async def test_a_view_needs_its_scope(tmp_path: Path) -> None:
         browsing(tmp_path, f"http://127.0.0.1:{server.port}/") as page,
     ):
         await page.until("document.querySelectorAll('.asset').length > 0")
-        await page.js("import('/static/views.js').then((m) => { m.VIEWS[1].scope = 'admin'; })")
+        asset = "m.VIEWS.find((one) => one.name === 'asset')"
+        await page.js(f"import('/static/views.js').then((m) => {{ {asset}.scope = 'admin'; }})")
         await page.js("location.hash = '#/asset/P-042'")
         await page.until("document.getElementById('view').innerText.includes('scope admin')")
