@@ -140,6 +140,7 @@ async def outline_of(picture: Picture, folder: Path, into: Path | None = None) -
         await page.until("document.querySelector('#view > *') !== null")
         size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1}
         await page.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
+        await page.call("Page.navigate", url="about:blank")  # else only the hash would change
         await page.call("Page.navigate", url=f"http://127.0.0.1:{server.port}{picture.path}")
         outline = await look(page, picture)
         if into is not None:

@@ -32,6 +32,7 @@ async def viewing(folder: Path, status: ListStatus, path: str, *flags: str) -> A
         browsing(folder, f"http://127.0.0.1:{server.port}/#token={TOKEN}", *flags) as page,
     ):
         await page.until("document.querySelector('#view > *') !== null")
+        await page.call("Page.navigate", url="about:blank")  # else only the hash would change
         await page.call("Page.navigate", url=f"http://127.0.0.1:{server.port}{path}")
         yield page
 

@@ -74,8 +74,9 @@ async function show() {
   const { name, rest } = location.pathname === "/wall" ? { name: "wall", rest: [] } : placeOf(location.hash);
   const view = VIEWS.find((one) => one.name === name) ?? VIEWS[0];
   const mine = ++going;
-  if (open?.view === view && open.parts?.navigate) {
-    open.parts.navigate(rest);
+  if (open?.view === view && (open.parts?.navigate || String(open.rest) === String(rest))) {
+    open.rest = rest;
+    open.parts?.navigate?.(rest);
     return;
   }
   const module = await view.load();
@@ -88,7 +89,7 @@ async function show() {
     return;
   }
   const page = new PageOfView(module);
-  open = { view, page, parts: null };
+  open = { view, page, rest, parts: null };
   open.parts = module.mount(root, page, rest) ?? {};
   if (live.event || live.alarms.size) open.parts.update?.(live, { alarms: null, assets: null });
   if (!isFirst) root.focus({ preventScroll: true });
@@ -136,7 +137,10 @@ async function changed(_, what) {
   showAccess(summary);
   showHead(live);
   showLinks();
-  if (before !== String(scopes)) await show();
+  if (before !== String(scopes)) {
+    close(); // a view may show more, or less, to somebody else
+    await show();
+  }
   else open?.parts?.update?.(live, what);
 }
 
