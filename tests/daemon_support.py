@@ -13,6 +13,7 @@ import orjson
 import yaml
 from support import value_of
 
+from edge_agent.client import Client
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
 from edge_agent.learning.fit import Recipe, learn
@@ -244,6 +245,23 @@ class NotifySocket:
 
     def close(self) -> None:
         self._socket.close()
+
+
+async def until_drawn_as_replayed(running: Running, asset: str, begin_ms: int, end_ms: int) -> None:
+    """Wait until the trend has the values, scores and the alarm of that time, marked as late."""
+
+    def read() -> bool:
+        found = Client(running.url).trend(asset, start=begin_ms / 1e3, end=end_ms / 1e3)
+        kinds = {
+            one.kind
+            for one in found.series
+            if any(marks & found.marks["replayed"] for marks in one.marks)
+        }
+        return {"input", "score"} <= kinds and any(one.replayed for one in found.alarms)
+
+    async with asyncio.timeout(WAIT_S):
+        while not await asyncio.to_thread(read):
+            await asyncio.sleep(0.2)
 
 
 def unused_url() -> str:

@@ -11,11 +11,12 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from edge_agent.clock import US_PER_S
+from edge_agent.daemon.trend_gaps import LateValues
+from edge_agent.daemon.trend_series import SeriesNumbers
 from edge_agent.messages import Detail, Fault, LinkState
 from edge_agent.pipeline import Recent
 from edge_agent.signals import Problem
@@ -41,14 +42,12 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.plant import PlantSignal
-    from edge_agent.serving import Deployment
     from edge_agent.trends import Trends
     from edge_agent.values import Columns
 
 CLOSE_S: Final = 5.0
 _GRACE_S: Final = 2  # after the end of a bucket, values of it still arrive
 _OLDEST_S: Final = 92 * 86_400  # an older value tells when a node changed last, not of a trend
-_TOP: Final = 3  # contributions of one window
 _CONNECTED: Final = frozenset({LinkState.UP, LinkState.DEGRADED})
 
 log = logging.getLogger("edge_agent.daemon")
@@ -68,7 +67,8 @@ class Held:
 class Sample:
     """What passed in one second: for the thread, which reads nothing else of the pipeline.
 
-    back_us: by plant asset, until when values are replayed [A]; asset_of: of each signal [S].
+    back_us: by plant asset, until when values are replayed [A]; asset_of: of each signal [S];
+    stale_us: for how long its value is valid [S].
     """
 
     now_s: int
@@ -78,6 +78,7 @@ class Sample:
     scores: list[tuple[Any, ...]]
     back_us: NDArray[np.int64]
     asset_of: NDArray[np.intp]
+    stale_us: NDArray[np.int64]
     held: Held | None
 
 
@@ -94,6 +95,7 @@ class TrendRecorder:
         self._numbers = SeriesNumbers(trends)
         self._bucket_s = 0
         self._before: Held | None = None
+        self._late = LateValues()
 
     def faults(self) -> list[Fault]:
         """The fault of the file, if it cannot be used."""
@@ -145,6 +147,7 @@ class TrendRecorder:
             scores,
             acceptance.time.back_us.copy(),
             acceptance.asset_of,
+            acceptance.watch.silence.stale_us,
             self._held(runtime, now_s),
         )
 
@@ -166,15 +169,17 @@ class TrendRecorder:
     def _add(self, sample: Sample) -> None:
         trends = self.trends
         trends.tend(sample.now_s, sample.monotonic_s)
-        self._numbers.follow(sample.signals)
-        parts = [self._rows_of_values(sample, one) for one in sample.values if len(one)]
+        if self._numbers.follow(sample.signals):
+            self._late = LateValues()  # their numbers are those of another plant
+        parts = [rows for one in sample.values if len(one) for rows in self._of_values(sample, one)]
         parts += [rows for one in sample.scores for rows in self._rows_of_scores(one)]
         if parts:
             trends.add(joined(parts))
         if sample.held is not None:
             self._add_held(sample.held)
 
-    def _rows_of_values(self, sample: Sample, values: Columns) -> Rows:
+    def _of_values(self, sample: Sample, values: Columns) -> list[Rows]:
+        """A row for each value; of late ones also for the buckets in which they were valid."""
         time_s = values.time_us // US_PER_S
         severity = values.status >> SEVERITY_SHIFT
         late = values.time_us <= sample.back_us[sample.asset_of[values.signal]]
@@ -182,7 +187,11 @@ class TrendRecorder:
         series = np.where(
             time_s > sample.now_s - _OLDEST_S, self._numbers.of_signals[values.signal], -1
         )
-        return rows_of(series, time_s, values.value, good=severity == 0, marks=marks)
+        found = [rows_of(series, time_s, values.value, good=severity == 0, marks=marks)]
+        if late.any() or self._late.is_pending:
+            numbers, resolution_s = self._numbers.of_signals, self.trends.resolution_s
+            found.append(self._late.bridge(values, late, sample.stale_us, numbers, resolution_s))
+        return found
 
     def _rows_of_scores(self, scored: tuple[Any, ...]) -> list[Rows]:
         """The scores of some windows, their limits, and what contributed most.
@@ -235,83 +244,3 @@ def _connected(runtime: Runtime) -> NDArray[np.bool_]:
     if len(up) == len(runtime.sources):
         return np.ones(len(runtime.plant.signals), np.bool_)
     return np.array([one.source in up for one in runtime.plant.signals], np.bool_)
-
-
-class SeriesNumbers:
-    """The numbers of the series of signals and models, found once.
-
-    of_signals: by number of the signal [S].
-    """
-
-    def __init__(self, trends: Trends) -> None:
-        self.of_signals = np.zeros(0, np.int32)
-        self._trends = trends
-        self._generation = trends.generation
-        self._plant: object = None
-        self._scores: WeakKeyDictionary[Deployment, NDArray[np.int32]] = WeakKeyDictionary()
-        self._shares: WeakKeyDictionary[Deployment, dict[tuple[int, int], int]] = (
-            WeakKeyDictionary()
-        )
-
-    def follow(self, signals: Sequence[PlantSignal]) -> None:
-        """Find the numbers of new signals; of all, if the plant or the file is another one."""
-        if self._plant is not signals or self._generation != self._trends.generation:
-            self._plant, self._generation = signals, self._trends.generation
-            self.of_signals = np.zeros(0, np.int32)
-            self._scores.clear()
-            self._shares.clear()
-        known, n = len(self.of_signals), len(signals)
-        if n > known:
-            new = [self._trends.number(s.asset.id, "input", s.name) for s in signals[known:n]]
-            self.of_signals = np.append(self.of_signals, np.array(new, np.int32))
-
-    def of_deployment(self, deployment: Deployment) -> NDArray[np.int32]:
-        """The series of the scores and of the limits of a model, by its rows [A, 2]."""
-        known = self._scores.get(deployment, np.zeros((0, 2), np.int32))
-        assets = deployment.assets
-        if len(assets) > len(known):
-            title, number = deployment.title, self._trends.number
-            new = [
-                (number(one.id, "score", title), number(one.id, "limit", title))
-                for one in assets[len(known) :]
-            ]
-            known = np.concatenate([known, np.array(new, np.int32)])
-            self._scores[deployment] = known
-        return known
-
-    def top_contributions(
-        self, deployment: Deployment, row: NDArray[np.intp], weights: NDArray[np.floating]
-    ) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.float64]]:
-        """The largest contributions of each window that has some: window, series and weight [k]."""
-        explained = np.flatnonzero(np.isfinite(weights).all(axis=1))
-        size = np.abs(weights[explained])
-        top = np.argsort(-size, axis=1)[:, :_TOP]
-        at, column = np.repeat(explained, top.shape[1]), top.ravel()
-        series = [
-            self._share(deployment, int(r), int(c)) for r, c in zip(row[at], column, strict=True)
-        ]
-        return at, np.array(series, np.int32), weights[at, column].astype(np.float64)
-
-    def _share(self, deployment: Deployment, row: int, column: int) -> int:
-        known = self._shares.setdefault(deployment, {})
-        found = known.get((row, column))
-        if found is None:
-            asset, name = deployment.assets[row].id, _contributor(deployment, row, column)
-            found = self._trends.number(asset, "contribution", name)
-            known[row, column] = found
-        return found
-
-
-def _contributor(deployment: Deployment, row: int, column: int) -> str:
-    """The name of a column of the contributions, as in alarms."""
-    named = deployment.model.manifest.contributors
-    specs = (*deployment.scalars, *deployment.own_tensors)
-    titles = [
-        signal.name if signal else spec.name
-        for signal, spec in zip(deployment.signals[row], specs, strict=True)
-    ]
-    if not named:
-        return str(titles[column])
-    name, _, feature = named[column].partition(": ")
-    place = next((n for n, spec in enumerate(specs) if spec.name == name), None)
-    return f"{name if place is None else titles[place]} ({feature})"

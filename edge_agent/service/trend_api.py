@@ -193,7 +193,7 @@ def alarm_spans(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in reversed(rows):
         alarm_id, kind = row["alarm_id"], row["transition"]
         if kind == "raise":
-            window = row["alarm"].get("window") or {}
+            window = (row["alarm"].get("detail") or {}).get("window") or {}
             open_[alarm_id] = span = {
                 "alarm_id": alarm_id,
                 "severity": row["alarm"]["severity"],

@@ -167,6 +167,42 @@ async def test_what_was_kept_in_an_outage_fills_the_gap_as_replayed(gateway: Gat
     assert not (rows["marks"][rows["bucket"] < START_S + 30] & REPLAYED).any()
 
 
+async def test_late_values_that_changed_seldom_fill_what_lies_between_them(tmp_path: Path) -> None:
+    """A source that reports changes: each value was valid until the next one, also over batches."""
+    gateway = Gateway(tmp_path, plants.config(sources={"bus": plants.Subscribed()}))
+    await gateway.second()
+    await gateway.second((0, START_S + 2, 5.0))
+    gateway.pipeline.follow_links({"bus"}, {"bus"}, (), gateway.clock.monotonic_s())
+    gateway.link.state = LinkState.DOWN
+    for _ in range(118):
+        await gateway.second()
+    gateway.pipeline.follow_links((), (), ("bus",), gateway.clock.monotonic_s())
+    gateway.link.state = LinkState.UP
+    await gateway.second((0, START_S + 31, 7.0))
+    await gateway.second((0, START_S + 65, 8.0), (0, START_S + 71, float("nan")))
+    await gateway.second((0, START_S + 95, 9.0))
+    await gateway.second((0, START_S + 124, 9.5))
+    await gateway.recorder.record()
+    rows = gateway.rows("flow")
+    found = dict(zip((rows["bucket"] - START_S).tolist(), rows["low"].tolist(), strict=True))
+    assert found == {
+        0: 5.0,
+        30: 7.0,
+        40: 7.0,
+        50: 7.0,
+        60: 8.0,
+        70: np.inf,
+        90: 9.0,
+        100: 9.0,
+        110: 9.0,
+        120: 9.5,
+    }
+    marks = dict(zip((rows["bucket"] - START_S).tolist(), rows["marks"].tolist(), strict=True))
+    assert (marks[30], marks[40], marks[110]) == (REPLAYED, REPLAYED | HELD, REPLAYED | HELD)
+    assert marks[120] == 0
+    await gateway.recorder.stop()
+
+
 async def test_another_runtime_goes_on_under_the_same_series(gateway: Gateway) -> None:
     """As after a reload: the plant is another object, with other numbers."""
     await gateway.healthy(11)

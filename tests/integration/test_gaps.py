@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from daemon_support import STEP_MS, WAIT_S, Site, healthy, now_ms
+from daemon_support import STEP_MS, WAIT_S, Site, healthy, now_ms, until_drawn_as_replayed
 from sink_support import Subscriber
 from support import until
 
@@ -137,6 +137,7 @@ async def test_a_fault_within_an_outage_of_the_broker_is_told_late(
             cable.mend()
             await until(lambda: bool(raised(bus)), "told late", WAIT_S)
             await until(is_beyond(bus, end_ms), "scored up to now", WAIT_S)
+            await until_drawn_as_replayed(running, "P-1", begin_ms, end_ms)
         await machine.stop()
         await asyncio.to_thread(bus.stop)
     (window,) = raised(bus)

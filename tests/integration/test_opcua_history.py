@@ -17,7 +17,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.history import HistoryDict
 from asyncua.server.server import Server
 from asyncua.ua.status_codes import StatusCodes
-from daemon_support import STEP_MS, WAIT_S, Site, now_ms
+from daemon_support import STEP_MS, WAIT_S, Site, now_ms, until_drawn_as_replayed
 from opcua_support import CutProxy, NodeServer, Rig
 from sink_support import Subscriber
 from support import until
@@ -25,7 +25,7 @@ from support import until
 from edge_agent.config import schema
 from edge_agent.messages import LinkState
 from edge_agent.testing import find_free_port
-from edge_agent.values import BAD_NO_COMMUNICATION
+from edge_agent.values import BAD_NO_COMMUNICATION, UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -282,6 +282,26 @@ async def test_a_server_that_hangs_up_when_asked_is_asked_twice(storing: Storing
         assert proxy.requests[HISTORY_READ] == 2
 
 
+async def test_a_stored_value_that_somebody_has_changed_is_uncertain(
+    make_server: Callable[..., NodeServer],
+) -> None:
+    """node-opcua: other values of that time exist (ExtraData); the values beside it are good."""
+    server = make_server(trust_all=True, history=["a000.s0"])
+    async with CutProxy(server.url) as proxy, Rig(proxy.url, signals("s0")) as rig:
+        await is_up(rig)
+        await proxy.cut()
+        await rig.until(lambda: rig.of("s0")[-1][2] == BAD_NO_COMMUNICATION)
+        for value, bits in ((1.0, 0), (2.0, 0x0408), (3.0, 0), (4.0, 0)):
+            at = round(time.time() * 1000)
+            server.ask(set="a000.s0", value=value, at=at, bits=bits)
+            await asyncio.sleep(0.05)
+        await proxy.mend()
+        await rig.until(lambda: rig.of("s0")[-1][1:] == (4.0, 0))
+    found = {value: status for _, value, status in rig.of("s0")}
+    assert found[1.0] == found[3.0] == 0
+    assert found[2.0] == UNCERTAIN | 0x0408
+
+
 async def test_only_services_that_read_are_used(storing: StoringServer) -> None:
     """On the wire, from start to stop: no Write, no Call; HistoryRead only after an outage."""
     async with CutProxy(storing.url) as proxy:
@@ -337,10 +357,22 @@ async def test_a_node_that_stores_nothing_is_not_asked_for_its_history() -> None
         await server.stop()
 
 
+class NodeStore:
+    """node-opcua with the signals of P-1, which it stores."""
+
+    def __init__(self, make: Callable[..., NodeServer]) -> None:
+        names = [f"P-1.{name}" for name in ("flow", "temp", "pressure")]
+        self._server = make(trust_all=True, assets=0, names=names, history=names)
+        self.url = self._server.url
+
+    async def write(self, name: str, value: float, at: datetime) -> None:
+        self._server.ask(set=f"P-1.{name}", value=value, at=round(at.timestamp() * 1e3))
+
+
 class Machine:
     """Writes the values of a pump each step; a fault sets other ones."""
 
-    def __init__(self, server: StoringServer) -> None:
+    def __init__(self, server: StoringServer | NodeStore) -> None:
         self._server = server
         self.flow, self.temp = 10.0, 50.0
         self._task = asyncio.create_task(self._run())
@@ -421,7 +453,20 @@ async def test_a_fault_while_the_service_is_stopped_is_told_late(
     tmp_path: Path, broker: Mosquitto, pump: StoringServer
 ) -> None:
     """The server has stored it; the next start reads what came after the last stored times."""
-    site = site_of(tmp_path, pump.url, broker)
+    await told_late_after_a_stop(tmp_path, broker, pump)
+
+
+async def test_node_opcua_gives_what_it_stored_while_the_service_was_stopped(
+    tmp_path: Path, broker: Mosquitto, make_server: Callable[..., NodeServer]
+) -> None:
+    """As the test before; the trend has the values and scores of that time, as replayed."""
+    await told_late_after_a_stop(tmp_path, broker, NodeStore(make_server))
+
+
+async def told_late_after_a_stop(
+    folder: Path, broker: Mosquitto, pump: StoringServer | NodeStore
+) -> None:
+    site = site_of(folder, pump.url, broker)
     bus = await Subscriber(broker.port, "edge/#").ready()
     machine = Machine(pump)
     async with site.daemon() as running:
@@ -431,9 +476,9 @@ async def test_a_fault_while_the_service_is_stopped_is_told_late(
     await machine.fault(2.0)
     end_ms = now_ms()
     await asyncio.sleep(1.0)
-    async with site.daemon():
+    async with site.daemon() as again:
         await until(lambda: len(raised(bus)) == 2, "told late", WAIT_S)
-        await asyncio.sleep(1.0)
+        await until_drawn_as_replayed(again, "P-1", begin_ms, end_ms)
     await machine.stop()
     await asyncio.to_thread(bus.stop)
     assert_told_late(raised(bus), begin_ms, end_ms)

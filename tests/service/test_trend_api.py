@@ -25,7 +25,7 @@ UNITS = {"temp": "°C", "flow": "", "never": "bar"}
 
 
 def transition(kind: str, at_s: int, row: int, **window: bool) -> dict[str, Any]:
-    alarm = {"severity": 700, "window": window or None}
+    alarm = {"severity": 700, "detail": {"window": window or None}}
     about = {"alarm_id": "P-1.pump", "asset": "P-1", "transition": kind}
     return {**about, "at_ms": at_s * 1000, "row": row, "alarm": alarm}
 

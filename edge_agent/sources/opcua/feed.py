@@ -12,7 +12,7 @@ from edge_agent.config.schema import Kind
 from edge_agent.errors import DecodeError
 from edge_agent.sources.numbers import TextRules
 from edge_agent.sources.opcua.notification import ARRAY, NOTHING, NUMBER, OTHER, Rows
-from edge_agent.sources.opcua.stored import NO_ROWS, ServerHistory, Stored
+from edge_agent.sources.opcua.stored import NO_ROWS, ServerHistory, Stored, doubt_edited
 from edge_agent.status_codes import is_of_node
 from edge_agent.tables import Table, column
 from edge_agent.values import (
@@ -136,7 +136,7 @@ class Feed(Table):
         value, status = self._judge(handle, rows)
         signal = self._signal[handle]
         time_us = self._times.of_stored(signal, rows.time_us, rows.server_us, value, status)
-        return Stored(handle, rows.stamp_us, time_us, value, status)
+        return Stored(handle, rows.stamp_us, time_us, value, doubt_edited(status))
 
     def stored_blocks(self, parts: Sequence[Notification]) -> list[tuple[int, int, TensorBlock]]:
         """The handle, the time stamp and the block of stored waveforms."""

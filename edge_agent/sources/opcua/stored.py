@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.sources.opcua.notification import Rows
-from edge_agent.values import BAD, BAD_NO_COMMUNICATION
+from edge_agent.values import BAD, BAD_NO_COMMUNICATION, UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,11 @@ NO_ROWS: Final = Rows(
     np.zeros(0, np.uint8),
     np.zeros(0, np.int64),
 )
+# Part 4, 7.39.1: with this info type, bit 0 means calculated, bit 1 interpolated, bit 3 that there
+# are other values of this time: somebody has changed it.
+_INFO_TYPE: Final = 0x0C00
+_OF_DATA: Final = 0x0400
+_NOT_MEASURED: Final = 0x000B
 NO_STAMP: Final = np.iinfo(np.int64).max
 
 
@@ -100,6 +105,14 @@ class Outage:
     status: NDArray[np.uint32]
     is_known: NDArray[np.bool_]
     restarted_us: int = 0
+
+
+def doubt_edited(status: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The codes [n] of stored values; Good becomes Uncertain where a value is not as measured."""
+    edited = ((status & _INFO_TYPE) == _OF_DATA) & ((status & _NOT_MEASURED) != 0)
+    if not edited.any():
+        return status
+    return np.where(edited & (status < UNCERTAIN), status | np.uint32(UNCERTAIN), status)
 
 
 def arrange(stored: Stored, outage: Outage) -> Stored:
