@@ -53,6 +53,10 @@ class ModelChoice:
         worst = runtime.pipeline.diagnostics.drift.worst()
         mine = [(psi, ks, one) for (model, one), (psi, ks) in worst.items() if model == name]
         drift = [{"input": one, "psi": psi, "ks": ks} for psi, ks, one in sorted(mine)[::-1]]
+        if found["card"] is not None:
+            deployments, version = runtime.pipeline.deployments, found["card"]["version"]
+            judged = deployments.track_record.judged(deployments, name, version)
+            found["card"] = {**found["card"], "judged": judged}
         return {**found, "drift": drift, "drift_limit": runtime.config.drift.limit}
 
     async def choose(self, request: ModelRequest) -> dict[str, Any]:

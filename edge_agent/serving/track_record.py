@@ -118,6 +118,16 @@ class TrackRecord(dict[str, AlarmRecord]):
             by_model.setdefault(str(one.model.manifest.name), []).append(one)
         return {name: _counts_of(each, self) for name, each in by_model.items()}
 
+    def judged(self, deployments: Iterable[Deployment], name: str, version: str) -> dict[str, Any]:
+        """The counts of one version of a model, active or not; empty if it judged nothing."""
+        mine = [one for one in anomaly_models(deployments) if one.model.manifest.name == name]
+        self.collect(mine)
+        found = AlarmCounts()
+        for alarm_id in {alarm_id for one in mine for _, alarm_id in _rows(one)}:
+            if alarm_id in self and version in self[alarm_id].counts:
+                found.add(self[alarm_id].counts[version])
+        return found.as_dict() if found.judged_s or found.alarms else {}
+
     def verdicts(self) -> dict[str, str]:
         """What the last alarm was called, of each that can be judged; empty if nothing was said."""
         return {key: one.occurrences[-1].verdict for key, one in self.items() if one.occurrences}

@@ -282,3 +282,26 @@ def test_an_asset_that_is_gone_is_forgotten(site: Site) -> None:
     assert ALARM in record
     record.forget({"any"})
     assert not record
+
+
+def test_precision_and_false_alarms_a_day_are_counted_by_version_and_asset(site: Site) -> None:
+    """Planned work counts in neither; they are metrics, and stand on the card of the version."""
+    for verdict in ("true", "false", "planned"):
+        site.runs(HUGE, 5)
+        site.says(verdict)
+        site.runs(HEALTHY, 120)
+        site.live.alarms.apply_command("ack", ALARM, "anna", "")
+    deployments = site.live.pipeline.deployments
+    card = deployments.track_record.judged(deployments, "squares", "1")
+    said = {key: card[key] for key in ("called_true", "called_false", "called_planned")}
+    assert said == {"called_true": 1, "called_false": 1, "called_planned": 1}
+    assert card["precision"] == 0.5
+    assert card["false_a_day"] == pytest.approx(24 / card["judged_h"], rel=0.05)
+    assert deployments.track_record.judged(deployments, "squares", "0") == {}
+    metrics = site.live.metrics
+    export_alarm_counts(deployments, metrics)
+    assert metrics.alarm_precision.labels("any", "squares")._value.get() == 0.5
+    rate = metrics.false_alarms_per_day.labels("any", "squares")._value.get()
+    assert rate == pytest.approx(card["false_a_day"])
+    planned = metrics.model_alarms.labels("squares", "planned")._value.get()
+    assert planned == 1

@@ -34,6 +34,16 @@ class Journal:
         self.rows.append(row)
 
 
+class Judged(list[Any]):
+    """Deployments whose track record says what version 1 did."""
+
+    def __init__(self) -> None:
+        self.track_record = self
+
+    def judged(self, _: object, name: str, version: str) -> dict[str, Any]:
+        return {"precision": 0.75} if (name, version) == ("watch", "1") else {}
+
+
 def choice_of(folder: Path, journal: Journal) -> ModelChoice:
     """Two versions of one model; 1 is active."""
     mean("1", folder=folder / "in" / "1")
@@ -47,7 +57,7 @@ def choice_of(folder: Path, journal: Journal) -> ModelChoice:
     config = SimpleNamespace(
         trust=Trust(), models_dir=folder / "models", drift=SimpleNamespace(limit=0.25)
     )
-    pipeline = SimpleNamespace(diagnostics=SimpleNamespace(drift=drift))
+    pipeline = SimpleNamespace(diagnostics=SimpleNamespace(drift=drift), deployments=Judged())
     runtime: Any = SimpleNamespace(config=config, pipeline=pipeline)
     values: Any = journal
     return ModelChoice(lambda: runtime, values, journal.refuse)
@@ -68,6 +78,7 @@ async def test_versions_card_and_drift_are_shown(tmp_path: Path) -> None:
     assert {row["signer"] for row in found["versions"]} == {"unsigned"}
     assert [row["input"] for row in found["drift"]] == ["pressure", "flow"]
     assert (found["card"]["version"], found["drift_limit"]) == ("1", 0.25)
+    assert found["card"]["judged"] == {"precision": 0.75}
     assert [row["name"] for row in found["card"]["inputs"]] == ["flow", "pressure"]
     assert (await choice.installed("watch", "2"))["card"]["version"] == "2"
     with pytest.raises(NotFoundError):

@@ -8,7 +8,7 @@ const TRIAL_MS = 90000; // a version is tried before it is chosen
 export const words = {
   en: {
     none: "No model is in service.", name: "Model", version: "Version", state: "State", mode: "Mode", task: "Task", runs_on: "Runs on", latency: "p50 / p99, ms",
-    promised: "False alarms a day, promised", judged: "Alarms / false / true", versions: "Installed versions", signer: "Signed by", window: "Window", variants: "Variants",
+    promised: "False alarms a day, promised", judged: "Alarms / false / true", precision: "Precision (of those called true or false)", false_a_day: "False alarms a day, counted", versions: "Installed versions", signer: "Signed by", window: "Window", variants: "Variants",
     threshold: "Limit", inputs: "Inputs", activate: "Activate", start_shadow: "Score in parallel", rollback: "Roll back", stop_shadow: "End the shadow", sure: "Yes",
     means_activate: "{name}: version {version} becomes the active one. It is tried in a process of its own first, which takes some seconds; a bad one is refused, and what is active stays.",
     means_shadow: "{name}: version {version} scores beside the active one and raises no alarm. The report below compares both.",
@@ -23,7 +23,7 @@ export const words = {
   },
   de: {
     none: "Kein Modell ist in Betrieb.", name: "Modell", version: "Version", state: "Zustand", mode: "Art", task: "Aufgabe", runs_on: "Läuft auf", latency: "p50 / p99, ms",
-    promised: "Fehlalarme am Tag, versprochen", judged: "Alarme / falsch / echt", versions: "Installierte Versionen", signer: "Signiert von", window: "Fenster", variants: "Varianten",
+    promised: "Fehlalarme am Tag, versprochen", judged: "Alarme / falsch / echt", precision: "Präzision (der als echt oder falsch gemeldeten)", false_a_day: "Fehlalarme am Tag, gezählt", versions: "Installierte Versionen", signer: "Signiert von", window: "Fenster", variants: "Varianten",
     threshold: "Grenze", inputs: "Eingänge", activate: "Aktivieren", start_shadow: "Mitlaufen lassen", rollback: "Zurück zur vorigen", stop_shadow: "Mitlauf beenden", sure: "Ja",
     means_activate: "{name}: Version {version} wird aktiv. Sie wird zuerst einige Sekunden lang in einem eigenen Prozess geprüft; eine schlechte wird abgelehnt, und die aktive bleibt.",
     means_shadow: "{name}: Version {version} rechnet neben der aktiven und löst keinen Alarm aus. Der Bericht unten vergleicht beide.",
@@ -38,7 +38,7 @@ export const words = {
   },
   zh: {
     none: "没有运行中的模型。", name: "模型", version: "版本", state: "状态", mode: "方式", task: "任务", runs_on: "运行于", latency: "p50 / p99，毫秒",
-    promised: "承诺的每日误报", judged: "报警 / 误报 / 真实", versions: "已安装的版本", signer: "签名者", window: "窗口", variants: "变体",
+    promised: "承诺的每日误报", judged: "报警 / 误报 / 真实", precision: "精确率（已判定的报警）", false_a_day: "每日误报，实际", versions: "已安装的版本", signer: "签名者", window: "窗口", variants: "变体",
     threshold: "限值", inputs: "输入", activate: "启用", start_shadow: "并行评分", rollback: "回退", stop_shadow: "结束并行评分", sure: "是",
     means_activate: "{name}：版本 {version} 将启用。先在独立进程中试运行几秒；不合格则拒绝，当前版本保持不变。",
     means_shadow: "{name}：版本 {version} 与当前版本并行评分，不产生报警。下面的报告对两者进行比较。",
@@ -53,7 +53,7 @@ export const words = {
   },
   ja: {
     none: "稼働中のモデルはありません。", name: "モデル", version: "バージョン", state: "状態", mode: "方式", task: "タスク", runs_on: "実行環境", latency: "p50 / p99、ms",
-    promised: "約束された1日の誤報", judged: "警報 / 誤報 / 正報", versions: "インストール済みバージョン", signer: "署名者", window: "窓", variants: "変種",
+    promised: "約束された1日の誤報", judged: "警報 / 誤報 / 正報", precision: "適合率（判定済みの警報）", false_a_day: "1日の誤報、実績", versions: "インストール済みバージョン", signer: "署名者", window: "窓", variants: "変種",
     threshold: "限界", inputs: "入力", activate: "有効にする", start_shadow: "並行して採点", rollback: "元に戻す", stop_shadow: "並行採点を終了", sure: "はい",
     means_activate: "{name}：バージョン {version} を有効にします。先に別プロセスで数秒間試験し、不良なら拒否され、現在のものが残ります。",
     means_shadow: "{name}：バージョン {version} が現在のものと並行して採点し、警報は出しません。下の報告が両者を比べます。",
@@ -239,6 +239,10 @@ class Choice {
   }
 }
 
+/** Nothing, where nobody has called an alarm true or false. */
+const numberOf = (value) => (typeof value === "number" ? number(value) : "");
+const shareOf = (value) => (typeof value === "number" ? `${number(100 * value)} %` : "");
+
 class Card {
   constructor(page) {
     const { t } = page;
@@ -259,9 +263,12 @@ class Card {
     const { t } = this;
     text(this.title, t("card", { version: card.version }));
     const names = card.asset_names.join(", ") + (card.assets > card.asset_names.length ? ` (${t("more", { n: card.assets - card.asset_names.length })})` : "");
+    const said = card.judged ?? {};
+    const counted = "alarms" in said ? `${number(said.alarms)} / ${number(said.called_false)} / ${number(said.called_true)}` : "";
     const told = Object.entries(card.told).map(([name, all]) => [t(name), Object.entries(all).map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(" · ")]);
     this.facts.update([
       [t("task"), card.task], [t("threshold"), number(card.threshold)], [t("false_alarms_per_day"), number(card.false_alarms_per_day)],
+      [t("judged"), counted], [t("precision"), shareOf(said.precision)], [t("false_a_day"), numberOf(said.false_a_day)],
       [t("classes"), card.classes.join(", ")], [t("assets"), names], [t("learned_rows"), card.learned_rows ? number(card.learned_rows) : ""], [t("season_zone"), card.season_zone], ...told,
     ]);
     this.inputs.update(card.inputs, (row) => row.name);
