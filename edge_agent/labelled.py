@@ -7,7 +7,7 @@ file is ever read to label it:
     verdict=false/part=bearing/1795795200000000.3f2a91c4.P-101.parquet
 
 Files are written whole, under another name, and renamed; a kill leaves the file before or after.
-Parquet needs the extra `parquet`: docs/adr/0024-labelled-set.md.
+Parquet needs the extra `parquet`: docs/adr/0025-labelled-set.md.
 """
 
 from __future__ import annotations
