@@ -15,7 +15,7 @@ from edge_agent.config.problem import dotted
 from edge_agent.config.types import Duration, Secret, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_agent.config.problem import KeyPath
 
@@ -46,18 +46,26 @@ class Line:
         return dotted(self.path)
 
 
-def list_lines(config: object, types: Mapping[type, str]) -> Iterator[Line]:
-    """Every key of a config; types: the `type:` of the structs of sources and sinks."""
-    return _Lister(types).lines((), config, MISSING, None)
+def list_lines(
+    config: object, types: Mapping[type, str], shows_default: Callable[[KeyPath], bool]
+) -> Iterator[Line]:
+    """The keys of a config; types: the `type:` of the structs of sources and sinks.
+
+    shows_default: of the path of a value that is a default: False leaves out all of it.
+    """
+    return _Lister(types, shows_default).lines((), config, MISSING, None)
 
 
 class _Lister:
     """Walks structs, maps and lists beside their defaults."""
 
-    def __init__(self, types: Mapping[type, str]) -> None:
+    def __init__(self, types: Mapping[type, str], shows_default: Callable[[KeyPath], bool]) -> None:
         self._types = types
+        self._shows_default = shows_default
 
     def lines(self, path: KeyPath, value: Any, default: Any, hint: Any) -> Iterator[Line]:  # noqa: ANN401 (any value of a config)
+        if default is not MISSING and value == default and not self._shows_default(path):
+            return
         if isinstance(value, Secret):
             yield Line(path, place_of(value), is_hidden=True)
         elif isinstance(value, Condition):
@@ -114,7 +122,7 @@ def place_of(secret: Secret) -> str:
 
 
 def _public_url(path: KeyPath, text: str) -> str:
-    """A URL without login; of a sink also without path and query, in which chats have tokens."""
+    """A URL without login and query; of a sink also without path: chats have tokens in it."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -125,7 +133,9 @@ def _public_url(path: KeyPath, text: str) -> str:
     if path[:1] == ("sinks",) and parts.scheme in {"http", "https"}:
         has_more = bool(login or parts.query or parts.path.strip("/"))
         return f"{parts.scheme}://{host}/..." if has_more else text
-    return parts._replace(netloc=f"...@{host}").geturl() if at else text
+    netloc = f"...@{host}" if at else host
+    query = "..." if parts.query else ""
+    return text if not (at or query) else parts._replace(netloc=netloc, query=query).geturl()
 
 
 @cache

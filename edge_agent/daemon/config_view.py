@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from edge_agent.config import Marked, list_lines
 from edge_agent.daemon.censor import censor_of
 from edge_agent.daemon.tables import TYPES, read_marked
+from edge_agent.service import SideCommands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,30 +22,48 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.service import ConfigQuestion
 
+LONGEST_S: Final = 60.0
+
 
 class ConfigView:
-    """Lists the config. Read anew at each question, off the loop, one after the other.
+    """Lists the config in a child: a plant of thousands of assets takes seconds of processor.
 
     path: of the config on the disk; None if the daemon was started without one.
     """
 
-    def __init__(self, config: Callable[[], Config], path: Path | None) -> None:
+    def __init__(
+        self, config: Callable[[], Config], path: Path | None, side: SideCommands | None = None
+    ) -> None:
         self._config = config
         self._path = path
+        self._side = side or SideCommands(__name__)
         self._turn = asyncio.Lock()
 
     async def listed(self, question: ConfigQuestion) -> dict[str, Any]:
         """The lines that the question is about; `total` counts all of them."""
         async with self._turn:
-            return await asyncio.to_thread(_listed, self._config(), self._path, question)
+            asked = self._config(), self._path, question
+            raw = await asyncio.to_thread(pickle.dumps, asked)
+            found: dict[str, Any] = (await self._side.run((), LONGEST_S, raw)).value()
+        return found
 
 
-def _listed(config: Config, path: Path | None, question: ConfigQuestion) -> dict[str, Any]:
+def main() -> int:
+    """The child: reads the config in use and a question on stdin, writes the answer as JSON."""
+    asked = pickle.load(sys.stdin.buffer)  # noqa: S301 (the daemon, our parent, has written it)
+    sys.stdout.buffer.write(orjson.dumps(list_config(*asked)))
+    return 0
+
+
+def list_config(config: Config, path: Path | None, question: ConfigQuestion) -> dict[str, Any]:
+    """The lines of `config` that a question is about, beside what the disk has at `path`."""
     marked = Marked(None, {}, []) if path is None else read_marked(path)
     hide = _hider(censor_of(config))
-    rows = [_row(line, marked, hide) for line in list_lines(config, TYPES)]
+    is_shown = _shown_defaults(marked, question)
+    rows = [_row(line, marked, hide) for line in list_lines(config, TYPES, is_shown)]
     if marked.config is not None:
-        rows = _with_disk(rows, list(list_lines(marked.config, TYPES)), marked, hide)
+        there = list(list_lines(marked.config, TYPES, is_shown))
+        rows = _with_disk(rows, there, marked, hide)
     wanted = [row for row in rows if _is_wanted(row, question)]
     changed = sum("on_disk" in row for row in rows)
     return {
@@ -52,6 +75,21 @@ def _listed(config: Config, path: Path | None, question: ConfigQuestion) -> dict
         "total": len(wanted),
         "lines": wanted[question.offset : question.offset + question.limit],
     }
+
+
+def _shown_defaults(
+    marked: Marked, question: ConfigQuestion
+) -> Callable[[tuple[str | int, ...]], bool]:
+    """Which defaults are listed: what a file names, and the others unless `is_set_only`.
+
+    Never those of single assets: what an asset does not set comes from its template.
+    """
+    named = {path[:size] for path in marked.marks for size in range(1, len(path) + 1)}
+
+    def is_shown(path: tuple[str | int, ...]) -> bool:
+        return path in named or not (question.is_set_only or path[:1] == ("assets",))
+
+    return is_shown
 
 
 def _disk_state(marked: Marked, changed: int) -> str:

@@ -58,22 +58,25 @@ class SideCommands:
         self._module = module
         self._busy = False
 
-    async def run(self, arguments: Sequence[str], within_s: float) -> Ended:
-        """Run `edge-agent ARGUMENTS`; Refusal if another one runs, or if it takes too long."""
+    async def run(self, arguments: Sequence[str], within_s: float, stdin: bytes = b"") -> Ended:
+        """Run `edge-agent ARGUMENTS`; Refusal if another one runs, or if it takes too long.
+
+        stdin: what the child reads.
+        """
         if self._busy:
             hint = "doctor and the tag browser run one at a time"
             raise Refusal(429, "another check runs", hint, {"Retry-After": "10"})
         self._busy = True
         try:
-            return await self._run(arguments, within_s)
+            return await self._run(arguments, within_s, stdin)
         finally:
             self._busy = False
 
-    async def _run(self, arguments: Sequence[str], within_s: float) -> Ended:
+    async def _run(self, arguments: Sequence[str], within_s: float, stdin: bytes) -> Ended:
         child = await asyncio.create_subprocess_exec(
             *child_command(self._module, *arguments),
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
@@ -81,7 +84,9 @@ class SideCommands:
         try:
             _limit(child.pid)
             async with asyncio.timeout(within_s):
-                stdout, stderr = await asyncio.gather(_read(child.stdout), _read(child.stderr))
+                stdout, stderr, _ = await asyncio.gather(
+                    _read(child.stdout), _read(child.stderr), _write(child.stdin, stdin)
+                )
                 code = await child.wait()
         except TimeoutError:
             text = f"not finished within {within_s:g} s"
@@ -113,6 +118,15 @@ async def _read(stream: asyncio.StreamReader | None) -> bytes:
         if len(found) > MAX_OUTPUT:
             raise Refusal(413, "the answer is too large", "ask for less: a pattern, a topic")
     return bytes(found)
+
+
+async def _write(stream: asyncio.StreamWriter | None, raw: bytes) -> None:
+    """Send all, and its end; a child that does not read it says why on stderr."""
+    assert stream is not None  # noqa: S101 (we made the pipes)
+    with suppress(ConnectionError):
+        stream.write(raw)
+        await stream.drain()
+    stream.close()
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

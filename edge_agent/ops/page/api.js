@@ -9,10 +9,11 @@ const ANSWER_MS = 8000;
 const EVERY_MS = 2000;
 const LONGEST_WAIT_MS = 30000;
 
-/** An answer as JSON: `{body, total}`, total: of all rows (X-Total-Count). Throws if it is none. */
-export async function get(path) {
+/** An answer as JSON: `{body, total}`, total: of all rows (X-Total-Count). Throws if it is none.
+ *  waitMs: how long it may take. */
+export async function get(path, waitMs = ANSWER_MS) {
   const sent = headers();
-  const signal = AbortSignal.timeout(ANSWER_MS);
+  const signal = AbortSignal.timeout(waitMs);
   const answer = await fetch(path, { headers: sent, signal, cache: "no-store" });
   if (await isRefused(answer, sent, path === BASE)) lock();
   if (!answer.ok) throw await failureOf(answer, path);

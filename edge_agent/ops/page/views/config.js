@@ -5,6 +5,7 @@ import { Facts, Grid } from "/static/grid.js";
 
 const PAGE = 500;
 const TYPING_MS = 300;
+const LONGEST_MS = 60000; // of a plant with thousands of assets
 
 export const words = {
   en: { config: "Config", search_keys: "Search keys, values, files", only_set: "only what is set", key: "Key", value: "Value", from: "From", is_default: "default", on_disk: "On the disk", not_in_use: "not in use yet", removed: "removed", files: "Files", disk: "Disk", disk_same: "the same as in use", disk_changed: "{n} keys differ: a reload (or a restart) applies them", disk_refused: "refused: {why}", disk_none: "started without a file", lines: "{part} of {all} keys", secrets: "Secrets are never shown, only where they are." },
@@ -37,7 +38,7 @@ export function mount(root, page) {
     const mine = ++asked;
     const query = new URLSearchParams({ search: search.value.trim(), only: onlySet.checked ? "set" : "all", limit });
     try {
-      const { body } = await page.get(`/api/config?${query}`);
+      const { body } = await page.get(`/api/config?${query}`, LONGEST_MS);
       if (mine !== asked) return;
       count.className = "muted";
       text(count, t("lines", { part: number(body.lines.length), all: number(body.total) }));
