@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -125,3 +127,13 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, cut: int) -> N
     entry.path.write_bytes(raw[:cut] + raw[-4:])
     with pytest.raises(StoreError, match="parquet"):
         read_window(entry)
+
+
+def test_nothing_of_parquet_is_imported_before_a_window_is_written() -> None:
+    """A gateway that keeps no windows starts as fast, and is as small, as before."""
+    code = (
+        "import sys, edge_agent.daemon.build, edge_agent.cli.labelled;"
+        "print([one for one in sys.modules if 'arro3' in one or 'labelled_windows' in one])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
