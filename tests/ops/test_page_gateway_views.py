@@ -95,13 +95,14 @@ class Behind:
     rate: float | None = None
     asked: list[Any] = field(default_factory=list)
 
-    async def installed(self, name: str, _: str) -> dict[str, Any]:
+    async def installed(self, name: str, wanted: str) -> dict[str, Any]:
         if name != "pump-vibration":
             raise NotFoundError("no such model", where=repr(name))
         versions = [version("1.2.0", "active"), version("1.4.0", "shelf", signer="not trusted")]
         versions.append(version("1.1.0", "previous"))
         drift = [{"input": "vib_de", "psi": 0.31, "ks": 0.2}]
-        found = {"name": name, "versions": versions, "card": CARD}
+        card = CARD | ({"version": wanted} if wanted else {})
+        found = {"name": name, "versions": versions, "card": card}
         return found | {"drift": drift, "drift_limit": 0.25}
 
     async def choose(self, request: ModelRequest) -> dict[str, Any]:
@@ -166,6 +167,8 @@ async def test_a_version_is_chosen_after_a_question(tmp_path: Path) -> None:
         for part in ("1.4.0", "not trusted", "vib_de", "0.31", "59 more"):
             assert part in told
         assert await page.js("document.querySelectorAll('#view img').length") == 0
+        await page.js(f"{rows}[2].querySelector('a').click()")
+        await page.until("document.body.innerText.includes('Card of version 1.1.0')")
         await page.js(f"{rows}[1].querySelector('button').click()")
         assert await page.js("document.activeElement.maxLength") == 500
         yes = "document.querySelector('.question button').click()"

@@ -70,17 +70,17 @@ export const words = {
 
 const WRONG = new Set(["refused", "failing", "dropped", "broken", "not trusted"]);
 
-export function mount(root, page, [name = ""]) {
+export function mount(root, page, rest) {
   const box = el("div", "stack");
   root.append(box);
   let parts = [];
-  const show = ([wanted = ""]) => {
+  const show = ([wanted = "", version = ""]) => {
     for (const end of parts) end();
     parts = [];
     box.replaceChildren();
-    (wanted ? showModel : showAll)(box, page, wanted, (end) => parts.push(end));
+    (wanted ? showModel : showAll)(box, page, wanted, (end) => parts.push(end), version);
   };
-  show([name]);
+  show(rest);
   return { navigate: show, unmount: () => parts.forEach((end) => end()) };
 }
 
@@ -121,7 +121,7 @@ function stateOf(row, t) {
 
 // -- one model -----------------------------------------------------------------------------------
 
-function showModel(box, page, name, onEnd) {
+function showModel(box, page, name, onEnd, version) {
   const { t } = page;
   const path = `/api/models/${encodeURIComponent(name)}`;
   const failure = make("p", { className: "failure", role: "alert" });
@@ -129,13 +129,13 @@ function showModel(box, page, name, onEnd) {
   const title = make("h2", {}, make("a", { href: page.linkTo("models") }, t("back")), ` › ${name}`);
   const may = page.can("models");
   const choice = new Choice(page, path, name, () => asked.now());
-  const versions = versionsGrid(page, choice, may);
+  const versions = versionsGrid(page, choice, may, name);
   const [card, drift, shadow] = [new Card(page), new DriftTable(page), new ShadowReport(page)];
   const more = el("div", "actions-line", choice.button("rollback"), choice.button("stop_shadow"));
   const hint = make("p", { className: "muted", hidden: may }, t("needs_models"));
   more.hidden = !may;
   box.append(el("section", "", title, state, failure, make("h2", {}, t("versions")), versions.root, more, choice.root, hint), card.root, drift.root, shadow.root);
-  const asked = page.poll(path, (found) => {
+  const asked = page.poll(version ? `${path}?version=${encodeURIComponent(version)}` : path, (found) => {
     text(failure, "");
     versions.update(found.versions, (row) => `${row.version} ${row.state}`);
     choice.update(found.versions);
@@ -154,10 +154,10 @@ function showModel(box, page, name, onEnd) {
   for (const poll of [asked, rows]) onEnd(() => poll.end());
 }
 
-function versionsGrid(page, choice, may) {
+function versionsGrid(page, choice, may, name) {
   const { t } = page;
   const columns = [
-    { head: t("version"), show: (row) => row.version },
+    { head: t("version"), node: (row) => versionLink(page, name, row) },
     { head: t("state"), show: (row) => [t(row.state), row.error].filter(Boolean).join(": ") },
     { head: t("signer"), show: (row) => t(row.signer ?? "").replace("not trusted", t("not_trusted")) },
     { head: t("task"), show: (row) => row.task ?? "" },
@@ -169,6 +169,12 @@ function versionsGrid(page, choice, may) {
   ];
   if (may) columns.push({ head: "", node: (row) => choice.buttonsOf(row) });
   return new Grid(t("versions"), columns, (row) => (row.error || WRONG.has(row.signer) ? "abnormal" : ""));
+}
+
+/** The version, which leads to its card. */
+function versionLink(page, name, first) {
+  const root = make("a", { href: page.linkTo("models", name, first.version) });
+  return { root, update: (row) => text(root, row.version) };
 }
 
 /** The buttons that choose a version, and the question that comes before it. */
