@@ -25,7 +25,8 @@ _POINT = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 _COMMA = re.compile(r"([+-]?(?:[0-9]+(?:,[0-9]*)?|,[0-9]+)(?:[eE][+-]?[0-9]+)?)(\s*)(.*)")
 _BEFORE_UNIT = re.compile(r"([+-]?[0-9][0-9.,]*)\s*([^0-9.,\s].*)")
 # Letters and signs, and digits only as powers: m3/h, m/s2, kg/cm^2. Not `x1F`, `:30`, `e`, `D2`.
-_UNIT = re.compile(r"(?:[^\W\d_]|[%°℃℉²³/·*.'\"]|(?<=m)[23]|(?<=s)2|(?<=ft)[23]|\^-?[1-4])+")
+# Possessive: `³` is both a letter to the expression and a sign, so that each one doubled the time.
+_UNIT = re.compile(r"(?:[^\W\d_]|[%°℃℉²³/·*.'\"]|(?<=m)[23]|(?<=s)2|(?<=ft)[23]|\^-?[1-4])++")
 _NO_UNITS: Final = frozenset({"e", "E", ".", "'", '"', "x", "X", "d", "D", "k", "M", "G"})
 _SAME_UNITS: Final = str.maketrans(
     {

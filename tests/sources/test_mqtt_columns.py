@@ -259,3 +259,19 @@ def test_a_time_of_influxdb_that_is_no_number_is_refused_and_no_other_line(time:
     target = Target(None, {"a": Wanted(0, waveform=False)})
     decode(f"m a=1 {time}\nm a=2".encode(), out, target, Payload(format=Format.INFLUX, time="ts"))
     assert 2.0 in list(out.value)
+
+
+@pytest.mark.parametrize("line", ["m " + "a" * 60_000 + '"', "m a=1," + "b=1," * 15_000 + '"'])
+def test_a_long_line_of_influxdb_is_refused_in_linear_time(line: str) -> None:
+    """A quote that is never closed made the search begin anew at each of its characters."""
+    out = Readings(1_767_225_600_000_000)
+    target = Target(None, {"a": Wanted(0, waveform=False)})
+    decode(line.encode(), out, target, Payload(format=Format.INFLUX))
+    assert not list(out.value)
+
+
+def test_a_text_of_strange_signs_is_refused_in_linear_time() -> None:
+    """Found by fuzzing: each sign that counts as a letter, too, doubled the time."""
+    out = Readings(1_767_225_600_000_000)
+    decode(("0 " + "³" * 60 + ",").encode(), out, Target(Wanted(0, waveform=False)), Payload())
+    assert len(out.refused) == 1

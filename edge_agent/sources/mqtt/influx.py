@@ -12,8 +12,8 @@ from edge_agent.sources.mqtt.objects import read_each, read_named
 if TYPE_CHECKING:
     from edge_agent.sources.mqtt.readings import Readings
 
-_BLANK: Final = re.compile(r'((?:[^\\ "]|\\.|"(?:[^"\\]|\\.)*")+)(?: +|$)')
-_COMMA: Final = re.compile(r'((?:[^\\,"]|\\.|"(?:[^"\\]|\\.)*")+)(?:,|$)')
+_BLANK: Final = re.compile(r'((?:[^\\ "]|\\.|"(?:[^"\\]|\\.)*+")++)(?: +|$)')
+_COMMA: Final = re.compile(r'((?:[^\\,"]|\\.|"(?:[^"\\]|\\.)*+")++)(?:,|$)')
 _PAIR: Final = re.compile(r"((?:[^\\=]|\\.)+)=(.*)", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[iu]?")
 _TRUE: Final = frozenset({"t", "T", "true", "True", "TRUE"})
@@ -35,15 +35,16 @@ def decode_influx(payload: bytes, out: Readings) -> None:
 
 
 def _read_line(line: str, out: Readings) -> None:
-    parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
-    if len(parts) not in {2, 3} or sum(map(len, parts)) + len(parts) - 1 > len(line):
+    parts = _split(_BLANK, line.strip()) if len(line) <= _MAX_LINE else []
+    if len(parts) not in {2, 3}:
         raise DecodeError("columns", "no line of measurement,tags fields time")
-    measurement, *tags = _COMMA.findall(parts[0]) or [""]
-    if not measurement:
+    measurement, *tags = _split(_COMMA, parts[0]) or [""]
+    fields = _split(_COMMA, parts[1])
+    if not (measurement and fields):
         raise DecodeError("columns", "no line of measurement,tags fields time")
     doc: dict[str, Any] = {"measurement": _plain(measurement)}
     doc |= {key: _plain(value) for key, value in map(_pair, tags)}
-    doc |= {key: _value(value) for key, value in map(_pair, _COMMA.findall(parts[1]))}
+    doc |= {key: _value(value) for key, value in map(_pair, fields)}
     if len(parts) > 2 and out.spec.time:  # noqa: PLR2004
         is_time = parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= _MAX_DIGITS
         doc[out.spec.time] = int(parts[2]) if is_time else parts[2]
@@ -56,18 +57,30 @@ def _read_line(line: str, out: Readings) -> None:
 
 def fields_of(line: str) -> tuple[dict[str, str], list[str]] | None:
     """The tags of a line and the names of its fields; None if it is no line of InfluxDB."""
-    parts = _BLANK.findall(line.strip()) if len(line) <= _MAX_LINE else []
+    parts = _split(_BLANK, line.strip()) if len(line) <= _MAX_LINE else []
     if len(parts) not in {2, 3} or not all(part.isdigit() for part in parts[2:]):
         return None
     try:
-        measurement, *tags = _COMMA.findall(parts[0])
+        measurement, *tags = _split(_COMMA, parts[0])
         pairs = [_pair(text) for text in tags]
-        fields = [_pair(text)[0] for text in _COMMA.findall(parts[1])]
+        fields = [_pair(text)[0] for text in _split(_COMMA, parts[1])]
     except (DecodeError, ValueError):
         return None
     if "=" in measurement:
         return None
     return {key: _plain(value) for key, value in pairs}, fields
+
+
+def _split(piece: re.Pattern[str], text: str) -> list[str]:
+    """The pieces of a text; none if one of them does not fit: in linear time, unlike `findall`."""
+    pieces, at = [], 0
+    while at < len(text):
+        found = piece.match(text, at)
+        if found is None:
+            return []
+        pieces.append(found[1])
+        at = found.end()
+    return pieces
 
 
 def _pair(text: str) -> tuple[str, str]:
