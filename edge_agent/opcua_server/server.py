@@ -312,7 +312,7 @@ class OpcuaServer:
 
     async def _read_assets(self) -> None:
         rows = await self._plant.assets()
-        self.space.machines = {row["id"]: row for row in rows}
+        self.space.show_machines(rows)
         await self._tell_watchers("")
 
     async def _tell_watchers(self, start: str) -> None:

@@ -19,7 +19,7 @@ from edge_agent.opcua_server.nodes import Made
 from edge_agent.opcua_server.ua_types import number_node, status, text_node, to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge_agent.opcua_server.conditions import Condition
     from edge_agent.opcua_server.fields import Fields
@@ -92,6 +92,18 @@ class PlantSpace:
         alarm = shown.condition.alarm
         self.conditions[alarm.alarm_id] = shown
         self._alarms.setdefault(alarm.asset, {})[alarm.alarm_id] = None
+
+    def show_machines(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace the machines; each has the NE 107 signal and the life of its worst alarm."""
+        self.machines = {row["id"]: row | self._worst(row["id"]) for row in rows}
+
+    def _worst(self, asset: str) -> dict[str, Any]:
+        shown = (self.conditions[one].condition for one in self._alarms.get(asset, ()))
+        active = [one.alarm for one in shown if one.is_active and one.retain]
+        worst = max(active, key=lambda alarm: alarm.severity, default=None)
+        lives = [one.detail.rul_h for one in active if one.detail and one.detail.rul_h]
+        life = min(lives, key=lambda rul_h: rul_h.get("p50", 0.0), default=None)
+        return {"ne107": worst.ne107.value if worst else "", "rul_h": life}
 
     def remove(self, alarm_id: str) -> None:
         """Remove a condition whose alarm is gone."""

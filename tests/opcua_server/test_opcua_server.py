@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asyncua import ua
 from asyncua.client.client import Client
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.server.internal_server import InternalServer
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 from opcua_plants import ServedPlant, load_once, select, serving
+from opcua_support import CLIENT_URI, make_pair
 from support import until
 
 from edge_agent.config.settings import AnonymousMay
@@ -25,6 +27,7 @@ from edge_agent.opcua_server.ua_types import number_node, status, text_node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 IDS = ObjectIds
 SERVER = number_node(IDS.Server)
@@ -137,6 +140,20 @@ async def test_machines_show_health_inputs_and_alarms() -> None:
         assert await one.value("Retain") is True
         kind = await one.value("ConditionClassId")
         assert kind.Identifier == IDS.MaintenanceConditionClassType
+
+
+async def test_a_machine_has_the_signal_and_the_life_of_its_worst_alarm() -> None:
+    """DeviceHealth is that of NE 107 in the numbers of OPC 10000-100; the life is in hours."""
+    plant = ServedPlant()
+    plant.see("P-1.life", 2.0, rul_h={"p10": 20.0, "p50": 40.0, "p90": 90.0})
+    async with scada(plant) as one:
+        health = one.client.get_node("ns=2;s=P-1/Monitoring/DeviceHealth")
+        life = one.client.get_node("ns=2;s=P-1/LifetimeCounters/RemainingLife")
+        early = one.client.get_node("ns=2;s=P-1/LifetimeCounters/RemainingLife/P10")
+        assert await health.read_value() == 4
+        assert (await life.read_value(), await early.read_value()) == (40.0, 20.0)
+        other = one.client.get_node("ns=2;s=P-2/Monitoring/DeviceHealth")
+        assert await other.read_value() == 0
 
 
 async def test_an_alarm_is_acknowledged_by_its_event() -> None:
@@ -256,6 +273,40 @@ async def test_nobody_commands_without_a_right() -> None:
     alarm = plant.table.get(ID)
     assert alarm is not None
     assert alarm.acked_by == "anna (opcua)"
+
+
+async def test_beyond_loopback_all_is_encrypted(tmp_path: Path) -> None:
+    """Only SignAndEncrypt is offered, for users with a password; nobody else gets a session."""
+    ours = make_pair(tmp_path, "server", "urn:test:gateway")
+    theirs = make_pair(tmp_path, "client", CLIENT_URI)
+    keys = {"certificate": ours.certificate, "private_key": ours.key}
+    users = {"anna": Secret(env="EDGE_AGENT_OPCUA_TEST")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_AGENT_OPCUA_TEST", "correct horse")
+        async with serving(ServedPlant(), host="0.0.0.0", users=users, **keys) as server:  # noqa: S104 (on purpose)
+            url = f"opc.tcp://127.0.0.1:{server.port}"
+            offered = await Client(url).connect_and_get_server_endpoints()
+            assert {one.SecurityMode for one in offered} == {ua.MessageSecurityMode.SignAndEncrypt}
+            for user, is_welcome in (("anna", True), ("", False)):
+                client = Client(url, timeout=20)
+                client.application_uri = CLIENT_URI
+                await client.set_security(
+                    SecurityPolicyBasic256Sha256, theirs.certificate, theirs.key
+                )
+                if user:
+                    client.set_user(user)
+                    client.set_password("correct horse")
+                assert await _is_welcome(client) is is_welcome
+
+
+async def _is_welcome(client: Client) -> bool:
+    try:
+        await client.connect()
+    except UaStatusCodeError:
+        return False
+    found = await client.get_node("ns=2;s=P-1/Monitoring/Health").read_value()
+    await client.disconnect()
+    return bool(found == 0.75)
 
 
 async def test_a_taken_port_is_a_fault_that_ends() -> None:
