@@ -122,12 +122,14 @@ class TrendRecorder:
     async def stop(self) -> None:
         """Record the rest and close the file, within CLOSE_S; safe when repeated."""
         if self._work is not None:
-            await asyncio.wait([self._work], timeout=CLOSE_S)
+            _, stuck = await asyncio.wait([self._work], timeout=CLOSE_S)
+            if stuck:  # in a disk that does not answer
+                return
             await self.record()
         loop, now_s = asyncio.get_running_loop(), self._clock.now_us() // US_PER_S
         closing = loop.run_in_executor(self._thread, self.trends.close, now_s)
         await asyncio.wait([closing], timeout=CLOSE_S)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="trends")
         self._work = None
 

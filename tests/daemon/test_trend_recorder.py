@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants
 import pytest
+from daemon_support import fed_config
 from plants import S
 
 from edge_agent.clock import FakeClock
@@ -224,7 +228,7 @@ async def test_an_ancient_value_is_no_trend(gateway: Gateway) -> None:
 
 async def test_a_busy_thread_loses_seconds_and_holds_up_nothing(gateway: Gateway) -> None:
     await gateway.healthy(3)
-    gateway.recorder._work = __import__("asyncio").get_running_loop().create_future()
+    gateway.recorder._work = asyncio.get_running_loop().create_future()
     await gateway.recorder.record()
     assert gateway.recorder.missed == 1
     gateway.recorder._work = None
@@ -240,3 +244,17 @@ async def test_a_file_that_fails_is_a_fault_of_the_service(tmp_path: Path) -> No
     assert "cannot open" in fault.text
     assert gateway.rows("flow")["n"].sum() == 2
     await gateway.recorder.stop()
+
+
+def test_a_gateway_without_trends_does_not_import_them(tmp_path: Path) -> None:
+    """Start-up and memory stay as they were."""
+    path = fed_config(tmp_path, ("pump", {"signals": {"a": {}}}), "P-1", trends={"enabled": False})
+    code = (
+        "import sys; from edge_agent.daemon import Daemon, load_config;"
+        f"d = Daemon(load_config('{path}')); assert d.parts.trends is None;"
+        "print([m for m in sys.modules if '.trend' in m])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
