@@ -322,6 +322,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _trends(config: Config, notes: Notes) -> None:
+    """Two databases in one file damage each other."""
+    if config.trends.path is not None and config.trends.path == config.store.path:
+        hint = "leave it out: the file is beside the store then"
+        notes.add(("trends", "path"), "this is the file of the store", hint)
+
+
 _CHECKS: Final = (
     _references,
     _sources,
@@ -338,4 +345,5 @@ _CHECKS: Final = (
     _alarms_and_logs,
     _http,
     _standby,
+    _trends,
 )

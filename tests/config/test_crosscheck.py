@@ -57,6 +57,13 @@ def test_a_signal_of_every_asset_may_be_a_models_input(said: Callable[..., list[
         assert "models[0].inputs.x: the template has no signal 'own'" in line
 
 
+def test_trends_have_a_file_of_their_own(said: Callable[..., list[str]]) -> None:
+    """Not that of the store."""
+    (line,) = said("store: {path: x.db}\ntrends: {path: x.db}")
+    assert line.startswith("3: trends.path: this is the file of the store")
+    assert said("store: {path: x.db}\ntrends: {path: y.db}") == []
+
+
 def test_an_unknown_placeholder_is_said_once(said: Callable[..., list[str]]) -> None:
     """Not for each of the assets that share the address."""
     assets = "".join(f"  A{n}: {{template: t, signals: {{own: {{}}}}}}\n" for n in range(50))
