@@ -41,7 +41,9 @@ def event(
     """A message with a CloudEvent for a body, as the pipeline writes it."""
     data = {"alarm_id": key, "transition": transition, "state": "unack", "severity": 600}
     data["message"] = {"en": "Bearing wear", "de": "Lagerverschleiß"}
+    values = {"title": key, "text": key, "message": key}  # of a message to people
     body = {"specversion": "1.0", "id": f"{key}:{seq}", "source": "edge/gateway", "data": data}
+    body["values"] = values
     topic = f"edge/e/s/a/l/P-1/_pdm/{'event' if kind == 'event' else f'alert/{key}'}"
     encoded = json.dumps(body).encode()
     return Message(0, sink, kind, key, seq, topic, encoded, time.time_ns() // 1000)

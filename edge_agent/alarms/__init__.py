@@ -27,7 +27,7 @@ from edge_agent.alarms.envelope import (
 from edge_agent.alarms.failure_modes import read_failure_modes, unknown_modes
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
-from edge_agent.alarms.texts import Texts, load_texts, read_texts
+from edge_agent.alarms.texts import Texts, load_texts, read_texts, shown
 from edge_agent.alarms.verdicts import (
     FALSE,
     MAX_PART,
@@ -71,6 +71,7 @@ __all__ = [
     "read_texts",
     "rfc3339",
     "service_alarm_id",
+    "shown",
     "silent_alarm_id",
     "to_json",
     "transition_json",

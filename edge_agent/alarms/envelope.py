@@ -18,7 +18,7 @@ import orjson
 from edge_agent.alarms.texts import load_texts, printable
 from edge_agent.clock import US_PER_MS
 from edge_agent.config.schema import AlarmRule
-from edge_agent.messages import AlarmState, Message
+from edge_agent.messages import AlarmState, Message, Transition, TransitionKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.alarms.catalogue import AlarmCatalogue
     from edge_agent.alarms.texts import Texts
     from edge_agent.config import schema
-    from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, Transition, WindowInfo
+    from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, WindowInfo
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 DATA_SCHEMA: Final = "urn:edge-agent:schema:alert:1"
@@ -87,6 +87,16 @@ class AlarmMessages:
                     with_record=self._config.standby.enabled,
                 )
         return found
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of the config."""
+        return self._texts
+
+    def make_states(self, alarms: Iterable[Alarm], now_us: int) -> list[bytes]:
+        """Make an event of each alarm as it stands."""
+        updates = [Transition(TransitionKind.UPDATE, now_us, alarm) for alarm in alarms]
+        return [one.body for one in self.make(updates, [("", {EVENT})], now_us)]
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """Return an alarm's message and advice by language."""

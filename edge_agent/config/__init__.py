@@ -64,6 +64,7 @@ __all__ = [
     "limits",
     "list_lines",
     "load",
+    "notify",
     "parse_cycle",
     "paths_of",
     "read_marked",

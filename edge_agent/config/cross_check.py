@@ -16,7 +16,7 @@ from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge_agent.config.schema import Config, Signal, Template
@@ -40,12 +40,14 @@ class Readers:
     """Read the files that a config names, to find their problems.
 
     key: raises an EdgeAgentError for a file without a key; texts, modes: ConfigErrors with all
-    problems of a file of texts, or of failure modes in the languages of the config.
+    problems of a file of texts, or of failure modes in the languages of the config; templates:
+    yields (key, problem) of a sink's template, its file and its own values.
     """
 
     key: ReadFile = None
     texts: ReadFile = None
     modes: Callable[[Path, Sequence[str]], object] | None = None
+    templates: Callable[[str, Path, Mapping[str, str]], Iterable[tuple[str, str]]] | None = None
 
 
 NO_READERS: Final = Readers()
@@ -58,6 +60,7 @@ def missing_files(config: Config, notes: Notes, readers: Readers) -> None:
     read_modes = None if modes is None else lambda file: modes(file, languages)
     _texts(config.alarms.failure_modes, "failure_modes", notes, read_modes)
     _keys(config, notes, readers.key)
+    _templates(config, notes, readers)
     for name, template in config.templates.items():
         if template.learn is not None and template.learn.by_itself:
             continue
@@ -82,6 +85,16 @@ def _texts(file: Path | None, key: str, notes: Notes, read_texts: ReadFile) -> N
             read_texts(file)
         except ConfigErrors as errors:
             notes.problems += errors.problems
+
+
+def _templates(config: Config, notes: Notes, readers: Readers) -> None:
+    """Note what is wrong with the template files of sinks that tell people."""
+    for name, struct in config.sinks.items():
+        file = getattr(struct, "templates", None)
+        if file is None or readers.templates is None or ("sinks", name) in notes.broken:
+            continue
+        for key, problem in readers.templates(struct.template, file, struct.values):
+            notes.add(("sinks", name, key), problem)
 
 
 def _keys(config: Config, notes: Notes, read_key: ReadFile) -> None:
@@ -329,7 +342,28 @@ def _trends(config: Config, notes: Notes) -> None:
         notes.add(("trends", "path"), "this is the file of the store", hint)
 
 
+def _routes(config: Config, notes: Notes) -> None:
+    """Routes name sinks that tell people, and such sinks have a route."""
+    routes, languages = config.notify.routes, config.alarms.languages
+    for name, route in routes.items():
+        path = ("notify", "routes", name)
+        if route.sink and route.sink not in config.sinks and ("sinks",) not in notes.broken:
+            hint = notes.nearest(route.sink, config.sinks)
+            notes.add((*path, "sink"), f"there is no sink {shown(route.sink)}", hint)
+        elif route.sink and not hasattr(config.sinks.get(route.sink), "values"):
+            hint = "use a webhook, with or without a template, or smtp"
+            notes.add((*path, "sink"), "this sink tells no people", hint)
+        if route.language and route.language not in languages:
+            notes.add((*path, "language"), "is not in alarms.languages")
+    routed = {route.sink for route in routes.values()}
+    for sink, struct in config.sinks.items():
+        if getattr(struct, "template", "") and sink not in routed:
+            hint = "write an entry in notify.routes with sink: " + sink
+            notes.add(("sinks", sink), "a sink with a template needs a route", hint)
+
+
 _CHECKS: Final = (
+    _routes,
     _references,
     _sources,
     _addresses,

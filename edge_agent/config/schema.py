@@ -17,6 +17,7 @@ from edge_agent.config.bearing import Bearing, turns_per_s
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.language import Language
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
+from edge_agent.config.notify import Notify
 from edge_agent.config.settings import (
     Http,
     Inference,
@@ -400,6 +401,7 @@ class Config:
     remote: dict[Name, RemoteServer] = field(default_factory=dict)
     trust: Trust = field(default_factory=Trust)
     alarms: Alarms = field(default_factory=Alarms)
+    notify: Notify = field(default_factory=Notify)
     drift: Drift = field(default_factory=Drift)
     store: Store = field(default_factory=Store)
     labelled: Labelled = field(default_factory=Labelled)

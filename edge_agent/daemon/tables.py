@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent import config as config_room
 from edge_agent.alarms import read_failure_modes, read_texts
 from edge_agent.models import read_public_key
-from edge_agent.sinks import SINKS
+from edge_agent.sinks import SINKS, template_problems
 from edge_agent.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ __all__ = ["SINKS", "SOURCES", "TYPES", "find_problems", "load_config", "read_ma
 # The `type:` of each struct of a source or sink.
 TYPES: Final = {row.config: name for table in (SOURCES, SINKS) for name, row in table.items()}
 READERS: Final = config_room.Readers(
-    key=read_public_key, texts=read_texts, modes=read_failure_modes
+    key=read_public_key,
+    texts=read_texts,
+    modes=read_failure_modes,
+    templates=template_problems,
 )
 
 

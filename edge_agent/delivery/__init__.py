@@ -5,6 +5,7 @@ from edge_agent.delivery.lease import Lease, Note, Role
 from edge_agent.delivery.memory import Memory
 from edge_agent.delivery.publisher import Publisher
 from edge_agent.delivery.sender import Sender
+from edge_agent.delivery.trial import send_test
 
 __all__ = [
     "Followed",
@@ -14,4 +15,5 @@ __all__ = [
     "Publisher",
     "Role",
     "Sender",
+    "send_test",
 ]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
     from edge_agent.delivery.health import RefusalLog
+    from edge_agent.delivery.notifier import Notifier
     from edge_agent.messages import Alarm
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
@@ -90,6 +91,7 @@ class Publisher:
         self.divert: Callable[[Sequence[Transition]], None] = lambda _: None
         self.may_send: Callable[[], bool] = lambda: True
         self.on_transitions: Callable[[Sequence[Transition]], None] = lambda _: None
+        self._notifier: Notifier | None = None
 
     async def start(self) -> list[Alarm]:
         """Open the store and start the sinks; returns the alarms as last committed.
@@ -108,6 +110,29 @@ class Publisher:
         if self.is_active:
             await self._start_sinks()
         return restored
+
+    async def _restart_routes(self, *, takes_over: bool = False) -> None:
+        """Follow the history with the routes of the config, once alarms have their catalogue."""
+        await self._stop_routes()
+        if self._config.notify.routes and self.is_active and self._has_catalogue.is_set():
+            from edge_agent.delivery.notifier import Notifier  # noqa: PLC0415 (few have routes)
+
+            args = (self._config, self.store, self._messages, self._clock, self._wake_sinks)
+            self._notifier = Notifier(*args)
+            await self._notifier.start(takes_over=takes_over)
+
+    async def _stop_routes(self) -> None:
+        notifier, self._notifier = self._notifier, None
+        if notifier is not None:
+            await notifier.stop()
+
+    def _wake_sinks(self, names: Iterable[str]) -> None:
+        self._sent((), names)
+
+    def _takers(self) -> list[tuple[str, Collection[str]]]:
+        """The sinks that get all transitions, with their kinds: those of routes get messages."""
+        routed = {route.sink for route in self._config.notify.routes.values()}
+        return [(name, one.kinds) for name, one in self.sinks.items() if name not in routed]
 
     async def _start_sinks(self) -> None:
         for name, struct in self._config.sinks.items():
@@ -158,6 +183,7 @@ class Publisher:
             self.health.set_trouble(str(error))
         if self.is_active:
             await self._start_sinks()
+        await self._restart_routes()
 
     async def _stop_sink(self, name: str) -> None:
         await self._senders.pop(name).stop()
@@ -167,6 +193,7 @@ class Publisher:
         """Begin to send: this gateway of a pair is the active one now."""
         self.is_active = True
         await self._start_sinks()
+        await self._restart_routes(takes_over=True)
 
     async def deactivate(self, *, is_replaced: bool) -> None:
         """End to send: the other gateway is the active one, or may be soon.
@@ -174,6 +201,7 @@ class Publisher:
         is_replaced: it is active already, so its state must stay on the bus.
         """
         self.is_active = False
+        await self._stop_routes()
         self.unsaved.clear()
         for name in list(self.sinks):
             self.sinks[name].is_replaced = is_replaced
@@ -208,10 +236,16 @@ class Publisher:
         self._messages.catalogue = catalogue
         self.saved_assets = -1
         self._has_catalogue.set()
+        if self._config.notify.routes and self._notifier is None:
+            self._spawn(self._restart_routes())
 
     async def stop(self, deadline_s: float) -> None:
         """Deliver for at most `deadline_s`, then close; the rest stays in the store."""
         await self._save()
+        if self._notifier is not None:
+            with contextlib.suppress(StoreError):  # then after the next start
+                await self._notifier.advance()
+        await self._stop_routes()
         await asyncio.gather(*(d.flush(deadline_s) for d in self._senders.values()))
         for task in self._tasks:  # after the flush: events wait until what is lost is sent again
             task.cancel()
@@ -254,8 +288,7 @@ class Publisher:
             batch = self.unsaved[:]
             if not batch:
                 return
-            takers = [(name, sink.kinds) for name, sink in self.sinks.items()]
-            made = self._messages, takers, self._unsaved_from_us
+            made = self._messages, self._takers(), self._unsaved_from_us
             try:
                 dropped = await self.store.run(republish.commit, batch, *made)
             except StoreError as error:
@@ -270,6 +303,8 @@ class Publisher:
         for transition in batch:
             self._metrics.transitions.labels(transition.kind).inc()
         self._sent(dropped, self._senders)
+        if self._notifier is not None:
+            self._notifier.wake()
 
     def _sent(self, dropped: Sequence[DroppedMessages], sinks: Iterable[str]) -> None:
         if dropped:

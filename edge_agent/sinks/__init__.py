@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from edge_agent.sinks import log, mqtt_probe, webhook
+from edge_agent.sinks import log, mqtt_probe, smtp, webhook
 from edge_agent.sinks.base import (
     ALERT,
     EVENT,
@@ -19,6 +19,8 @@ from edge_agent.sinks.log import LogSink, LogSinkConfig
 from edge_agent.sinks.mqtt import MqttSink
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
 from edge_agent.sinks.mqtt_lease import OFFLINE, LeaseLink, PairListener
+from edge_agent.sinks.smtp import SmtpSink, SmtpSinkConfig
+from edge_agent.sinks.templates import template_problems
 from edge_agent.sinks.webhook import WebhookSink, WebhookSinkConfig
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ __all__ = [
     "Sink",
     "SinkType",
     "WebhookSinkConfig",
+    "template_problems",
 ]
 
 
@@ -61,5 +64,6 @@ class SinkType(NamedTuple):
 SINKS: Final[Mapping[str, SinkType]] = {
     "mqtt": SinkType(MqttSinkConfig, MqttSink, mqtt_probe.probe),
     "webhook": SinkType(WebhookSinkConfig, WebhookSink, webhook.probe),
+    "smtp": SinkType(SmtpSinkConfig, SmtpSink, smtp.probe),
     "log": SinkType(LogSinkConfig, LogSink, log.probe),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path  # noqa: TC003 (the struct's types are read at run time)
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from edge_agent.errors import ConfigError, ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState, TransitionKind
 from edge_agent.sinks.base import EVENT, DeliveryError, Sink, SinkReporter
 from edge_agent.sinks.log import event_data
+from edge_agent.sinks.templates import find_template, template_problems, values_of
 from edge_agent.transport import (
     Tls,
     is_loopback,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from edge_agent.messages import Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.sinks.base import Refusals
+    from edge_agent.sinks.templates import Template
 
 _URL: Final = "write http://host:port/path or https://host:port/path"
 _LOGIN: Final = "credentials have a key of their own: token"
@@ -73,6 +76,9 @@ class WebhookSinkConfig:
     # An event that is refused for this long is deleted, if the receiver confirms others meanwhile.
     give_up_after: Annotated[Duration, Between(60, 31_536_000)] = Duration(86_400)
     tls: Tls = field(default_factory=Tls)
+    template: str = ""  # of a message to people, docs/notifications.md; default: the CloudEvent
+    templates: Path | None = None  # a YAML file with the plant's own
+    values: dict[str, str] = field(default_factory=dict)  # own_NAME in the template
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
@@ -84,6 +90,8 @@ class WebhookSinkConfig:
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
                 yield f"headers.{name}", "is not a header that HTTP allows"
+        if self.template and self.templates is None:  # a plant's file is read by `check`
+            yield from template_problems(self.template, self.templates, self.values)
 
     def _readable(self) -> Iterator[tuple[str, str]]:
         secure = self.url.startswith("https:")
@@ -140,6 +148,9 @@ class WebhookSink(Sink):
         self._stamp: tuple[tuple[int, int], ...] = ()
         self._old_sessions: list[aiohttp.ClientSession] = []  # posts may still go over the last
         self._started = False
+        self._template: Template | None = None
+        if config.template:
+            self._template = find_template(config.template, config.templates)
 
     async def start(self) -> None:
         """Be ready to send; there is no request before the first event."""
@@ -162,10 +173,17 @@ class WebhookSink(Sink):
         if not self._started:
             raise DeliveryError("not started", reason="disconnected", retry=True)
         wanted = self._config.events
-        if wanted and event_data(message).get("transition") not in wanted:
+        if (
+            wanted
+            and self._template is None
+            and event_data(message).get("transition") not in wanted
+        ):
             return
         try:
-            check_answer(await self._post(message.body), self._config)
+            body = message.body
+            if self._template is not None:
+                body = self._template.render(values_of(message, self._config.values))
+            check_answer(await self._post(body), self._config)
         except DeliveryError as error:
             if error.retry and self._started:
                 self._show_failure(error)
@@ -199,7 +217,8 @@ class WebhookSink(Sink):
     async def _post(self, body: bytes) -> Answer:
         try:
             session = await self._current_session()
-            headers = make_headers(self._config)
+            form = CONTENT_TYPE if self._template is None else self._template.content_type
+            headers = make_headers(self._config, form)
             now_s = self._clock.now_us() / US_PER_S
             return await send(session, self._config, "POST", headers, body, now_s)
         except EdgeAgentError as error:  # a secret or a certificate cannot be read
@@ -242,9 +261,9 @@ async def make_session(config: WebhookSinkConfig) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
 
-def make_headers(config: WebhookSinkConfig) -> dict[str, str]:
+def make_headers(config: WebhookSinkConfig, content_type: str = CONTENT_TYPE) -> dict[str, str]:
     """Return the request's headers; ConfigError if the token cannot be read."""
-    headers = {"Content-Type": CONTENT_TYPE, **config.headers}
+    headers = {"Content-Type": content_type, **config.headers}
     if config.token is not None:
         headers["Authorization"] = f"Bearer {config.token.reveal()}"
     return headers

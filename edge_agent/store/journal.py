@@ -155,6 +155,17 @@ def select_since(db: sqlite3.Connection, row: int, limit: int) -> list[StoredTra
     return list(_stored_transitions(db.execute(query, (row, limit))))
 
 
+def select_after(db: sqlite3.Connection, row: int, limit: int) -> list[tuple[int, Transition]]:
+    """Return the oldest transitions after a row, the oldest first, each with its row."""
+    query = _TRANSITIONS.replace("SELECT", "SELECT row,", 1)
+    rows = db.execute(f"{query} WHERE row > ? ORDER BY row LIMIT ?", (row, limit))
+    return [
+        (number, stored.transition)
+        for number, *columns in rows
+        for stored in _stored_transitions([tuple(columns)])
+    ]
+
+
 def select_one(db: sqlite3.Connection, alarm_id: str, seq: int) -> list[StoredTransition]:
     """Return one transition, if it is still in the history."""
     query = f"{_TRANSITIONS} WHERE alarm_id = ? AND seq = ?"

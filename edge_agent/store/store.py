@@ -98,6 +98,26 @@ class Store(Database):
         dropped, self._dropped = self._dropped, []
         return dropped
 
+    def enqueue(self, key: str, value: bytes, messages: Sequence[Message]) -> None:
+        """Store a value, and messages that follow from it, in ONE transaction."""
+
+        def change(db: sqlite3.Connection) -> list[DroppedMessages]:
+            db.execute(_UPSERT_VALUE, (key, value))
+            outbox.insert(db, messages)
+            return outbox.make_room(db, self._outbox_budget)
+
+        self._dropped += self.write("enqueue messages", change, self.shrink_outbox)
+
+    def newest_row(self) -> int:
+        """Return the row of the newest transition; 0 if the history is empty."""
+        with self.reporting("read the history"):
+            return journal.newest_row(self.db)
+
+    def after(self, row: int, limit: int) -> list[tuple[int, Transition]]:
+        """Return the oldest transitions after a row, in order, each with its own row."""
+        with self.reporting("read the history"):
+            return journal.select_after(self.db, row, limit)
+
     def absorb(self, memory: Snapshot, delivered: Collection[int], *, keep_values: bool) -> None:
         """Add the content of a store in memory, from while this one could not be used.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from aiohttp import web
 from sink_support import Rig, event, leave_a_listener
+from smtp_support import MailServer
 from support import until
 
 from edge_agent.clock import SystemClock
@@ -19,6 +20,7 @@ from edge_agent.sinks import SINKS
 from edge_agent.sinks.base import EVENT, DeliveryError, Sink
 from edge_agent.sinks.log import LogSinkConfig
 from edge_agent.sinks.mqtt_config import MqttSinkConfig
+from edge_agent.sinks.smtp import Security, SmtpSinkConfig
 from edge_agent.sinks.webhook import WebhookSinkConfig
 from edge_agent.testing import Mosquitto, find_free_port, find_mosquitto
 
@@ -94,6 +96,30 @@ class Hook:
         return "http_4xx"
 
 
+class Mail:
+    """A mail server: it refuses with 554."""
+
+    def __init__(self, _: Path) -> None:
+        self._server = MailServer(find_free_port())
+        self.config = SmtpSinkConfig(
+            "127.0.0.1",
+            "gateway@plant.example",
+            ("maintenance@plant.example",),
+            self._server.port,
+            Security.NONE,
+        )
+
+    async def up(self) -> None:
+        await self._server.up()
+
+    async def down(self) -> None:
+        await self._server.down()
+
+    def refuse(self) -> str:
+        self._server.refuse = lambda text: "554 refused" if b"bad" in text else ""
+        return "smtp_5xx"
+
+
 class Journal:
     """Logging: it is never down, and refuses only what is no event."""
 
@@ -110,7 +136,7 @@ class Journal:
         return "malformed"
 
 
-RECEIVERS: dict[str, type[Any]] = {"mqtt": Broker, "webhook": Hook, "log": Journal}
+RECEIVERS: dict[str, type[Any]] = {"mqtt": Broker, "webhook": Hook, "smtp": Mail, "log": Journal}
 
 
 @dataclass
@@ -226,7 +252,7 @@ async def test_a_message_that_alone_is_refused_waits_and_the_others_pass(
     await pair.receiver.up()
     reason = pair.receiver.refuse()
     bad = event("bad")
-    if pair.kind != "webhook":
+    if pair.kind in {"mqtt", "log"}:
         bad = replace(bad, body=b"x" * 6000)
     async with Rig(tmp_path / "a.db", pair.sink(), pair.metrics) as rig:
         await rig.put(bad, event("good"))
