@@ -239,9 +239,10 @@ async def changes(page: Page, url: str, feed: Feed, count: int) -> None:
     """From publishing a value over the limit to the alarm's row on the screen."""
     await page.call("Page.navigate", url=url + "/#/alarms")
     await page.until("document.querySelectorAll('.virtual [role=row]').length > 3")
-    await page.js("document.getElementById('sort-changed').click()")  # the newest first
+    search = "document.getElementById('alarm-filter')"  # so that no other alarm pushes it away
     took = []
     for asset in feed.ids[-150 : -150 + count]:
+        await page.js(f"{search}.value = '{asset}.temp'; {search}.oninput()")
         wait = asyncio.ensure_future(page.js(SEEN.replace("ID", f"{asset}.temp.high")))
         await asyncio.sleep(0.2 + 0.3 * random.random())  # noqa: S311 (a time)
         published_ms = time.time() * 1000

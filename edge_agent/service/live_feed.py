@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,7 +18,7 @@ import orjson
 from edge_agent.clock import US_PER_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.service.status_provider import StatusProvider
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.service")
 
 TICK_S: Final = 0.2
-REST_FACTOR: Final = 40.0  # the feed rests this many times as long as it worked
+REST_FACTOR: Final = 40.0  # assets rest this many times as long as reading them took
+MAX_REST_S: Final = 2.0
 SUMMARY_S: Final = 2.0
 # Rows that are made without a pause for the pipeline.
 _ALARMS_AT_ONCE: Final = 50
@@ -88,12 +90,16 @@ def _after(
 class LiveFeed:
     """Follows a daemon while somebody listens.
 
-    It runs on the loop of the daemon's objects. It never works for more than a small share of the
-    time (`REST_FACTOR`), and gives way to the pipeline between parts of its work.
+    It runs on the loop of the daemon's objects. Alarms, and the assets that they are of, are read
+    in each tick; all assets only for a small share of the time (`REST_FACTOR`). It gives way to the
+    pipeline between parts of its work. cpu_s: processor time of this thread, in seconds.
     """
 
-    def __init__(self, status: StatusProvider, clock: Clock) -> None:
+    def __init__(
+        self, status: StatusProvider, clock: Clock, cpu_s: Callable[[], float] = thread_time
+    ) -> None:
         self.version = 0
+        self._cpu_s = cpu_s
         self.listeners = 0
         self._status = status
         self._clock = clock
@@ -103,6 +109,7 @@ class LiveFeed:
         self._asset_marks: dict[str, object] = {}
         self._turn = 0
         self._summary_due_s = 0.0
+        self._assets_due_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._said: tuple[int, int, bytes] = (-1, -1, b"")
@@ -155,12 +162,10 @@ class LiveFeed:
         return self._said[2]
 
     async def _follow(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self.listeners > 0:
-                begun_s = loop.time()
                 await self.refresh()
-                await asyncio.sleep(max(TICK_S, REST_FACTOR * (loop.time() - begun_s)))
+                await asyncio.sleep(TICK_S)
         except Exception:
             log.exception("live feed failed", extra={"hint": "pages ask every 2 s instead"})
         finally:
@@ -199,6 +204,9 @@ class LiveFeed:
         return touched, is_new
 
     async def _read_assets(self, version: int, touched: set[str]) -> bool:
+        if self.version and self._clock.monotonic_s() < self._assets_due_s:
+            return await self._put_assets([*touched], version)
+        begun_s = self._cpu_s()
         before, self._asset_marks = self._asset_marks, self._status.asset_marks()
         marks = self._asset_marks
         changed = {key for key, mark in marks.items() if before.get(key) != mark}
@@ -207,7 +215,14 @@ class LiveFeed:
         is_new = False
         for key in [key for key in before if key not in marks]:
             is_new |= self._assets.drop(key, version)
-        for part in _chunks([*changed], _ASSETS_AT_ONCE):
+        is_new |= await self._put_assets([*changed], version)
+        rest_s = REST_FACTOR * (self._cpu_s() - begun_s)
+        self._assets_due_s = self._clock.monotonic_s() + min(rest_s, MAX_REST_S)
+        return is_new
+
+    async def _put_assets(self, ids: Sequence[str], version: int) -> bool:
+        is_new = False
+        for part in _chunks(ids, _ASSETS_AT_ONCE):
             for row in self._status.asset_states(part):
                 is_new |= self._assets.put(row["id"], row, version)
             await asyncio.sleep(0)

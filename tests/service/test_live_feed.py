@@ -26,6 +26,11 @@ def told(event: bytes) -> tuple[str, dict[str, Any]]:
     return lines.get("id", ""), json.loads(lines["data"])
 
 
+def feed_of(status: ListStatus, clock: FakeClock | None = None) -> LiveFeed:
+    """A feed that takes no time."""
+    return LiveFeed(status, clock or FakeClock(), lambda: 0.0)
+
+
 class Listener:
     """Refreshes a feed by hand, and takes what a listener is sent."""
 
@@ -44,7 +49,7 @@ class Listener:
 
 async def test_the_first_event_has_all_and_the_next_what_changed() -> None:
     status = ListStatus([asset_row("P-1"), asset_row("P-2")], [alarm_row("P-1.model")])
-    listener = Listener(LiveFeed(status, FakeClock()))
+    listener = Listener(feed_of(status))
     first = await listener.next()
     assert first["alarms"]["all"]
     assert [row["id"] for row in first["assets"]["rows"]] == ["P-1", "P-2"]
@@ -62,7 +67,7 @@ async def test_an_alarm_renews_the_row_of_its_asset() -> None:
     """Its number of alarms, although nothing else of the asset has changed."""
     status = ListStatus([asset_row("P-1")], [])
     status.asset_marks = lambda: {"P-1": 0}  # type: ignore[method-assign]
-    listener = Listener(LiveFeed(status, FakeClock()))
+    listener = Listener(feed_of(status))
     await listener.next()
     status.alarm_rows.append(alarm_row("P-1.model"))
     status.asset_rows[0]["alarms"] = 1
@@ -74,7 +79,7 @@ async def test_what_depends_on_time_is_read_in_turns() -> None:
     status = ListStatus([asset_row(f"P-{n}") for n in range(120)], [])
     marks = status.asset_marks()
     status.asset_marks = lambda: marks  # type: ignore[method-assign]
-    listener = Listener(LiveFeed(status, FakeClock()))
+    listener = Listener(feed_of(status))
     await listener.next()
     for row in status.asset_rows:
         row["note"] = "no score for 70 s"
@@ -88,7 +93,7 @@ async def test_what_depends_on_time_is_read_in_turns() -> None:
 async def test_a_listener_goes_on_after_its_last_event() -> None:
     """And gets all from a feed that does not know the event."""
     status = ListStatus([asset_row("P-1"), asset_row("P-2")], [])
-    feed = LiveFeed(status, FakeClock())
+    feed = feed_of(status)
     listener = Listener(feed)
     await listener.next()
     seen = listener.id
@@ -114,9 +119,24 @@ def test_rows_that_went_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) 
     assert rows.since(11) == {"rows": [], "gone": ["2", "3"]}
 
 
+async def test_a_large_plant_is_read_less_often_and_alarms_at_once() -> None:
+    """Assets rest forty times as long as reading them took; those with new alarms do not."""
+    status = ListStatus([asset_row("P-1"), asset_row("P-2")], [])
+    clock, used_s = FakeClock(), iter(0.03 * n for n in range(100))
+    listener = Listener(LiveFeed(status, clock, lambda: next(used_s)))
+    await listener.next()
+    status.asset_rows[0]["health"] = 0.5
+    status.asset_rows[1] |= {"health": 0.5, "alarms": 1}
+    status.alarm_rows.append(alarm_row("P-2.model"))
+    clock.advance(1.1)
+    assert [row["id"] for row in (await listener.next())["assets"]["rows"]] == ["P-2"]
+    clock.advance(0.2)
+    assert [row["id"] for row in (await listener.next())["assets"]["rows"]] == ["P-1"]
+
+
 async def test_a_summary_that_only_grew_older_is_no_change() -> None:
     status, clock = ListStatus(), FakeClock()
-    listener = Listener(LiveFeed(status, clock))
+    listener = Listener(feed_of(status, clock))
     assert "uptime_s" not in (await listener.next())["summary"]["rows"][0]
     clock.advance(2.5)
     assert await listener.next() == {}

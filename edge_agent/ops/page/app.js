@@ -70,11 +70,12 @@ class PageOfView {
   }
 }
 
-async function show() {
+/** Show the view that the address names; isAgain: also if it is shown already. */
+async function show(isAgain = false) {
   const { name, rest } = location.pathname === "/wall" ? { name: "wall", rest: [] } : placeOf(location.hash);
   const view = VIEWS.find((one) => one.name === name) ?? VIEWS[0];
   const mine = ++going;
-  if (open?.view === view && (open.parts?.navigate || String(open.rest) === String(rest))) {
+  if (!isAgain && open?.view === view && (open.parts?.navigate || String(open.rest) === String(rest))) {
     open.rest = rest;
     open.parts?.navigate?.(rest);
     return;
@@ -137,10 +138,7 @@ async function changed(_, what) {
   showAccess(summary);
   showHead(live);
   showLinks();
-  if (before !== String(scopes)) {
-    close(); // a view may show more, or less, to somebody else
-    await show();
-  }
+  if (before !== String(scopes)) await show(true); // it may show more, or less, to somebody else
   else open?.parts?.update?.(live, what);
 }
 
@@ -172,7 +170,7 @@ function begin() {
   });
   live = new Live(changed, answered);
   beginSession(() => live.start());
-  window.addEventListener("hashchange", show);
+  window.addEventListener("hashchange", () => show());
   live.start();
 }
 

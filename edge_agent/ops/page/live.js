@@ -50,14 +50,18 @@ export class Live {
   async follow(run) {
     let failure = null;
     try {
+      const asks = Date.now() < this.withoutStreamUntil;
+      const stream = asks ? null : this.openStream(); // at the same time: it takes a while to begin
+      stream?.answer.catch(() => {}); // looked at below
       await this.askSummary(run);
       if (run !== this.run) return;
-      if (Date.now() < this.withoutStreamUntil) await this.askRows(run);
-      else await this.stream(run);
+      if (asks) await this.askRows(run);
+      else await this.stream(run, stream);
     } catch (problem) {
       failure = problem;
     }
     if (run !== this.run) return;
+    this.abort?.abort();
     if (failure) this.onFailure(failure);
     const asks = Date.now() < this.withoutStreamUntil;
     this.wait = failure ? Math.min(this.wait * 2, LONGEST_WAIT_MS) : asks ? ASK_EVERY_MS : FIRST_WAIT_MS;
@@ -72,18 +76,24 @@ export class Live {
     this.summary = body;
   }
 
-  async stream(run) {
+  openStream() {
     this.abort = new AbortController();
-    let watch = setTimeout(() => this.abort.abort(), SILENT_MS);
+    const sent = headers(this.event ? { "Last-Event-ID": this.event } : {});
+    const { signal } = this.abort;
+    return { answer: fetch("/api/events", { headers: sent, signal, cache: "no-store" }) };
+  }
+
+  async stream(run, stream) {
+    const { abort } = this;
+    let watch = setTimeout(() => abort.abort(), SILENT_MS);
     let heard = 0;
     try {
-      const sent = headers(this.event ? { "Last-Event-ID": this.event } : {});
-      const answer = await fetch("/api/events", { headers: sent, signal: this.abort.signal, cache: "no-store" });
+      const answer = await stream.answer;
       if (!answer.ok) return this.goWithoutStream();
       for await (const event of eventsOf(answer.body)) {
         if (run !== this.run) return undefined;
         clearTimeout(watch);
-        watch = setTimeout(() => this.abort.abort(), SILENT_MS);
+        watch = setTimeout(() => abort.abort(), SILENT_MS);
         heard += 1;
         this.take(event);
       }
