@@ -62,6 +62,15 @@ _WORDS: Final[dict[Any, str]] = {
 }
 # Of keys that mean the same in every struct and have no comment there.
 _SAID: Final = {
+    "Quiet.start": "local time at which it begins",
+    "Quiet.end": "local time at which it ends",
+    "SmtpConfig.host": "the mail server",
+    "host": "the server",
+    "sender": "address that the mail comes from",
+    "to": "addresses that the mail goes to",
+    "sink": "the sink that sends it",
+    "limit_window": "the time in which the limit counts",
+    "escalate_to": "the route that hears of it if nobody acknowledges in time",
     "topic_root": "first level of all topics of this service",
     "sinks": "where alarms go, by name; `type` says which kind",
     "models_dir": "the folder of the model bundles, also of those that are learned here",
