@@ -1,14 +1,13 @@
 """Figures of the daemon on this machine, with its own mosquitto on the loopback.
 
     scripts/bench                 # everything, about three minutes
-    scripts/bench --only fleet    # stages | models | broker | fleet | trends | idle ...
+    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference | predict
 
 stages  CPU seconds per million values of each part of the path, in one process
 models  cost of drift, explanations and a shadow, as ratios to the path without them
 broker  values/s and CPU seconds per million values of the whole daemon, and the latency from a
         window's last value to its score on the bus
 fleet   500 assets x 8 signals at 1 Hz: share of a core and memory
-trends  what trends cost of the same load: two daemons, one of which keeps none
 idle    start-up until ready, and CPU and memory without load
 inference  the latency and CPU of the path with and without 100 requests/s of another program, and
            with questions and new manuals beside them, in
@@ -115,31 +114,6 @@ def fleet_section(folder: Path, seconds: float) -> None:
         print(f"| {shape} | 500 x {SIGNALS} | {share:.1%} | {memory:.0f} | {rate:.0f} |")
 
 
-def trends_section(folder: Path, seconds: float) -> None:
-    """The same values at the same time to two daemons, of which one keeps trends."""
-    configs = []
-    with broker(folder) as bus, ExitStack() as running:
-        for name in ("with", "without"):
-            place = folder / name
-            place.mkdir()
-            path = fleet_config(place, bus.port, "asset", 500, hop=1, length=64, step_s=1.0)
-            text = path.read_text().replace("id: bench", f"id: bench-{name}")
-            path.write_text(f"{text}\ntrends: {{enabled: {str(name == 'with').lower()}}}\n")
-            configs.append(path)
-        daemons = [running.enter_context(DaemonProcess(path)) for path in configs]
-        load = Load(bus.port, "asset", assets=500, rate=500.0 * SIGNALS)
-        load.warm_up()
-        load.run(70.0)  # until every window is full
-        before = [daemon.cpu_s() for daemon in daemons]
-        load.run(seconds)
-        shares = [(d.cpu_s() - b) / seconds for d, b in zip(daemons, before, strict=True)]
-        memory = [daemon.peak_mib() for daemon in daemons]
-    print("| trends | share of a core | RSS MiB (peak) |\n| --- | --- | --- |")
-    for name, share, size in zip(("with", "without"), shares, memory, strict=True):
-        print(f"| {name} | {share:.2%} | {size:.0f} |")
-    print(f"\nratio {shares[0] / shares[1]:.3f}")
-
-
 def windows(daemon: DaemonProcess) -> float:
     """Windows scored so far."""
     return daemon.metric("windows_total", '"scored"')
@@ -226,7 +200,6 @@ SECTIONS: dict[str, Callable[[Path, float], None]] = {
     "models": models_section,
     "broker": broker_section,
     "fleet": fleet_section,
-    "trends": trends_section,
     "idle": idle_section,
     "inference": inference_section,
     "predict": predict_section,
