@@ -96,12 +96,18 @@ class TransitionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Contributor:
-    """One input's share in a score: weights of all inputs sum to the score."""
+    """One input's share in a score: weights of all inputs sum to the score.
+
+    low, high: the normal range of the value, between which 99 % of the healthy data of its model
+    are; None if it is not known.
+    """
 
     input: str
     weight: float
     value: float
     unit: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

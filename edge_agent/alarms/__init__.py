@@ -24,6 +24,7 @@ from edge_agent.alarms.envelope import (
     to_json,
     transition_json,
 )
+from edge_agent.alarms.experience import says_something
 from edge_agent.alarms.failure_modes import read_failure_modes, unknown_modes
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
@@ -70,6 +71,7 @@ __all__ = [
     "read_failure_modes",
     "read_texts",
     "rfc3339",
+    "says_something",
     "service_alarm_id",
     "shown",
     "silent_alarm_id",

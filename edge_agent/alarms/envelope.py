@@ -11,21 +11,25 @@ import math
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
+from edge_agent.alarms.experience import last_time
 from edge_agent.alarms.texts import load_texts, printable
 from edge_agent.clock import US_PER_MS
 from edge_agent.config.schema import AlarmRule
 from edge_agent.messages import AlarmState, Message, Transition, TransitionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from edge_agent.alarms.catalogue import AlarmCatalogue
     from edge_agent.alarms.texts import Texts
     from edge_agent.config import schema
+
+    SaidOf: TypeAlias = Callable[[Sequence[str]], list[dict[str, Any]]]
+
     from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, WindowInfo
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -40,6 +44,11 @@ _LAST_US: Final = 253_402_300_799_000_000  # the year 9999, where RFC 3339 ends
 _MAX_VALUE: Final = 200
 _RUL: Final = ("p10", "p50", "p90")
 _NO_RULE: Final = AlarmRule()
+
+
+def _nothing(_: Sequence[str]) -> list[dict[str, Any]]:
+    """Stand in for an audit."""
+    return []
 
 
 class AlarmMessages:
@@ -64,10 +73,12 @@ class AlarmMessages:
         transitions: Iterable[Transition],
         sinks: Sequence[tuple[str, Collection[str]]],
         now_us: int,
+        said_of: SaidOf = _nothing,
     ) -> list[Message]:
         """Make the messages of transitions; sinks: (name, kinds) each.
 
-        An alarm whose asset has no path makes none.
+        said_of: entries of the audit about any of some subjects, the newest first. An alarm whose
+        asset has no path makes none.
         """
         found: list[Message] = []
         for transition in transitions:
@@ -85,6 +96,7 @@ class AlarmMessages:
                     sinks=sinks,
                     now_us=now_us,
                     with_record=self._config.standby.enabled,
+                    last=_last_time(alarm, said_of),
                 )
         return found
 
@@ -93,10 +105,12 @@ class AlarmMessages:
         """The texts of the config."""
         return self._texts
 
-    def make_states(self, alarms: Iterable[Alarm], now_us: int) -> list[bytes]:
+    def make_states(
+        self, alarms: Iterable[Alarm], now_us: int, said_of: SaidOf = _nothing
+    ) -> list[bytes]:
         """Make an event of each alarm as it stands."""
         updates = [Transition(TransitionKind.UPDATE, now_us, alarm) for alarm in alarms]
-        return [one.body for one in self.make(updates, [("", {EVENT})], now_us)]
+        return [one.body for one in self.make(updates, [("", {EVENT})], now_us, said_of)]
 
     def texts_of(self, alarm: Alarm) -> dict[str, dict[str, str]]:
         """Return an alarm's message and advice by language."""
@@ -121,10 +135,12 @@ def envelope(  # noqa: PLR0913 (each names a different thing)
     texts: Texts,
     rule: AlarmRule,
     with_record: bool = False,
+    last: dict[str, Any] | None = None,
 ) -> bytes:
     """Encode a transition of an alarm of the asset at ISA-95 `path`.
 
     with_record: also the whole alarm as it is stored, which the other gateway of a pair follows.
+    last: what was written about its last occurrence.
     """
     alarm = transition.alarm
     record = {"record": asdict(alarm)} if with_record else {}
@@ -137,7 +153,7 @@ def envelope(  # noqa: PLR0913 (each names a different thing)
         "time": rfc3339(transition.at_us),
         "datacontenttype": "application/json",
         "dataschema": DATA_SCHEMA,
-        "data": _data(transition, texts, rule) | record,
+        "data": _data(transition, texts, rule, last) | record,
     }
     return orjson.dumps(event, default=_plain)
 
@@ -164,6 +180,7 @@ def messages(  # noqa: PLR0913 (each names a different thing)
     sinks: Sequence[tuple[str, Collection[str]]],
     now_us: int,
     with_record: bool = False,
+    last: dict[str, Any] | None = None,
 ) -> list[Message]:
     """Make the outbox messages of a transition: for each sink the kinds (alert, event) it takes.
 
@@ -173,7 +190,13 @@ def messages(  # noqa: PLR0913 (each names a different thing)
     alarm = transition.alarm
     alert_topic, event_topic = topics(alarm.alarm_id, root, path)
     body = envelope(
-        transition, gateway=gateway, path=path, texts=texts, rule=rule, with_record=with_record
+        transition,
+        gateway=gateway,
+        path=path,
+        texts=texts,
+        rule=rule,
+        with_record=with_record,
+        last=last,
     )
     alert_body = b"" if alarm.state is AlarmState.NORMAL else body
     made = {ALERT: (alert_topic, alert_body), EVENT: (event_topic, body)}
@@ -214,7 +237,9 @@ def rfc3339(time_us: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _data(transition: Transition, texts: Texts, rule: AlarmRule) -> dict[str, Any]:
+def _data(
+    transition: Transition, texts: Texts, rule: AlarmRule, last: dict[str, Any] | None
+) -> dict[str, Any]:
     alarm, detail = transition.alarm, transition.alarm.detail
     until_us = alarm.shelved_until_us
     data = {
@@ -231,12 +256,24 @@ def _data(transition: Transition, texts: Texts, rule: AlarmRule) -> dict[str, An
         "stage": alarm.stage,
         **texts.render(alarm, rule),
         "guidance": texts.guidance(alarm) if alarm.active else None,
+        "last_time": last,
         "first_seen": rfc3339(alarm.first_seen_us) if alarm.count or alarm.active else None,
         "count": alarm.count,
         "shelved_until": rfc3339(until_us) if until_us else None,
         "stored": transition.stored,
     }
     return data | _finding(detail)
+
+
+def _last_time(alarm: Alarm, said_of: SaidOf) -> dict[str, Any] | None:
+    """What was written about the last occurrence of an active alarm; None if nothing was."""
+    if not alarm.active:
+        return None
+    found = last_time(alarm, said_of((alarm.alarm_id, alarm.asset)))
+    if found is None:
+        return None
+    written = {"time": rfc3339(found.pop("time_us")), **found}
+    return {key: _plain(value) if key == "comment" else value for key, value in written.items()}
 
 
 def _finding(detail: Detail | None) -> dict[str, Any]:
@@ -297,9 +334,15 @@ def _contributors(all_of_them: Sequence[Contributor]) -> list[dict[str, Any]]:
             "weight": _finite(each.weight),
             "value": _finite(each.value),
             "unit": each.unit,
+            "normal": _normal(each),
         }
         for each in finite[:MAX_CONTRIBUTORS]
     ]
+
+
+def _normal(each: Contributor) -> dict[str, float | None] | None:
+    low, high = _finite(each.low), _finite(each.high)
+    return None if low is None or high is None else {"low": low, "high": high}
 
 
 def _rul(hours: dict[str, float] | None) -> dict[str, float] | None:

@@ -174,7 +174,7 @@ def _input(each: Mapping[str, Any], speaker: Speaker) -> str:
 def _last_time(last: Mapping[str, Any] | None, speaker: Speaker) -> str:
     if not last:
         return ""
-    return f"{speaker.when(last['time'])} {last['by']}: {last['comment']}"
+    return f"{speaker.when(last['time'])} {last['by']}: {last['comment'] or last['action']}"
 
 
 def _line(event: Mapping[str, Any], speaker: Speaker) -> str:

@@ -171,9 +171,11 @@ class Router:
         self._routes: dict[str, Route] = dict(config.notify.routes.items())
         self._messages = messages
         self._zone = zone_of(config.notify.timezone)
+        self._said_of: Callable[[Sequence[str]], list[dict[str, Any]]] = lambda _: []
 
     def advance(self, store: Store, now_us: int) -> tuple[set[str], bool]:
         """Make the messages that are due; returns their sinks, and if more of the history waits."""
+        self._said_of = store.said_of
         before = store.load_value(_KEY)
         state = State.parse(before, store.newest_row())
         state.routes = {name: state.routes.get(name) or RouteState() for name in self._routes}
@@ -309,7 +311,8 @@ class Router:
 
     def _alarm_message(self, name: str, transition: Transition, now_us: int) -> Iterator[Message]:
         route = self._routes[name]
-        for one in self._messages.make([transition], [(route.sink, {EVENT})], now_us):
+        takers = [(route.sink, {EVENT})]
+        for one in self._messages.make([transition], takers, now_us, self._said_of):
             event = orjson.loads(one.body)
             values = notices.alarm_values(event, self._speaker(route))
             yield _message(name, one, notices.body_of(name, values, event), now_us)
@@ -341,7 +344,7 @@ class Router:
     def _events(self, alarms: Iterable[Alarm], now_us: int) -> Iterator[dict[str, Any]]:
         """Alarms as they stand, each as the event of an update."""
         for alarm in alarms:
-            for one in self._messages.make_states([alarm], now_us):
+            for one in self._messages.make_states([alarm], now_us, self._said_of):
                 yield orjson.loads(one)
 
 

@@ -47,7 +47,7 @@ def commit(
     if not store.is_durable:
         transitions = [replace(one, stored=False) for one in transitions]
     try:
-        return store.commit(transitions, messages.make(transitions, sinks, now_us))
+        return store.commit(transitions, messages.make(transitions, sinks, now_us, store.said_of))
     except FileError:
         raise
     except Exception:
@@ -130,5 +130,5 @@ def enqueue(
         again = standing_states(store, lost.sink, now_us)
     else:
         again = recent_events(store, lost)
-    found = messages.make(again, [(lost.sink, {lost.kind})], now_us)
+    found = messages.make(again, [(lost.sink, {lost.kind})], now_us, store.said_of)
     return len(found), store.commit([], found) if found else []

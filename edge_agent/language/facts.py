@@ -11,7 +11,7 @@ from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edge_agent.alarms import load_texts
+from edge_agent.alarms import load_texts, says_something
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,6 @@ MAX_ALARMS: Final = 5  # that are listed of an asset or of the plant
 MAX_WORDS: Final = 5  # what people wrote about similar alarms
 MAX_CONTRIBUTORS: Final = 3
 _ROOMS: Final = ("edge_agent.alarms", "edge_agent.language")
-_OUTCOMES: Final = frozenset({"feedback", "failed", "overhauled", "healthy"})
 _MS_PER_MIN: Final = 60_000
 _MARK: Final = "{}"
 
@@ -234,15 +233,11 @@ def _similar(speaker: _Speaker, subject: Subject, alarm: Row) -> Iterator[Fact]:
     else:
         yield speaker.fact("fact_past_none")
     subjects = similar | {alarm["asset"]}
-    said = [row for row in subject.words if row["subject"] in subjects and _says(row)]
+    said = [row for row in subject.words if row["subject"] in subjects and says_something(row)]
     for row in said[:MAX_WORDS]:
         words = row["detail"] or "–"  # noqa: RUF001 (the dash of the alarms' texts)
         when, action = speaker.when(row["at_ms"]), row["action"]
         yield speaker.quote("fact_word", words=words, when=when, actor=row["actor"], action=action)
-
-
-def _says(row: Row) -> bool:
-    return row["action"] != "refused" and bool(row["detail"] or row["action"] in _OUTCOMES)
 
 
 def _episodes(past: Sequence[Row], similar: set[str]) -> tuple[list[float], list[float]]:

@@ -205,12 +205,16 @@ def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
     if deployment.model.manifest.contributors:
         return features_of(scored, i, weights)
     specs = (*deployment.scalars, *deployment.own_tensors)
-    signals = deployment.signals[scored.row[i]]
+    i_row = int(scored.row[i])
+    signals = deployment.signals[i_row]
     found = []
     for channel in np.argsort(-np.abs(weights)):
         signal, spec, value = signals[channel], specs[channel], float(scored.last[i, channel])
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
-        found.append(Contributor(name, float(weights[channel]), value, unit or spec.unit))
+        weight, unit = float(weights[channel]), unit or spec.unit
+        found.append(
+            Contributor(name, weight, value, unit, *deployment.normal_range(i_row, spec.name))
+        )
     return tuple(found)
 
 

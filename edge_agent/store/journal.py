@@ -76,6 +76,13 @@ _SELECT_AUDIT: Final = (
 )
 
 
+_SAID: Final = 20  # entries about an alarm or its asset that are looked through
+_SAID_OF: Final = (
+    "SELECT row, at_us, actor, action, subject, detail FROM audit INDEXED BY audit_subject"
+    " WHERE subject IN ({}) ORDER BY row DESC LIMIT ?"
+)
+
+
 class HistoryFilter(NamedTuple):
     """The filter of transitions; None: all. before: a row."""
 
@@ -222,6 +229,12 @@ def select_audit(db: sqlite3.Connection, wanted: AuditFilter, limit: int) -> lis
     patterns |= {"said": f"{name}{KEY_MARK}*", "key": f"*{KEY_MARK}{name})"}
     values = {"limit": limit, **wanted._asdict(), **patterns}
     return _dicts(db.execute(_SELECT_AUDIT, values))
+
+
+def select_said_of(db: sqlite3.Connection, subjects: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the newest entries about any of some subjects, the newest first."""
+    query = _SAID_OF.format(", ".join("?" * len(subjects)))
+    return _dicts(db.execute(query, (*subjects, _SAID)))
 
 
 def _glob(pattern: str | None) -> str | None:

@@ -142,6 +142,7 @@ def open_in_memory(page_limit: int, first_row: int, now_us: int) -> sqlite3.Conn
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.execute(f"PRAGMA max_page_count = {page_limit}")
     _migrate(db, ":memory:")
+    _index_audit(db)
     db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (first_row,))
     _save_generation(db, new_generation(now_us))
     return db
@@ -192,6 +193,7 @@ def _open(path: Path, page_limit: int, wal_bytes: int, now_us: int) -> sqlite3.C
         quick_check(db)
         _migrate(db, path)
         _number_store(db, path, now_us, is_new=is_new)
+        _index_audit(db)
     except BaseException:
         db.close()
         raise
@@ -212,6 +214,15 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         check_same_thread=False,
         uri=True,
     )
+
+
+def _index_audit(db: sqlite3.Connection) -> None:
+    """Index the audit by subject; no migration, because an older version may ignore it.
+
+    A full disk is no reason not to start: then the index comes with a later start.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("CREATE INDEX IF NOT EXISTS audit_subject ON audit (subject)")
 
 
 def _number_store(db: sqlite3.Connection, path: Path, now_us: int, *, is_new: bool) -> None:

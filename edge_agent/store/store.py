@@ -264,6 +264,13 @@ class Store(Database):
             lambda db: journal.claim_command(db, command_id, expires_us, now_us),
         )
 
+    def said_of(self, subjects: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the newest entries of the audit about any of some subjects; none if it fails."""
+        try:
+            return journal.select_said_of(self.db, subjects)
+        except sqlite3.Error:
+            return []
+
     def audit_log(self, wanted: AuditFilter = _ALL, limit: int = 100) -> list[dict[str, Any]]:
         """Return audit entries, the newest first: row, at_us, actor, action, subject, detail.
 

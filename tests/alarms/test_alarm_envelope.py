@@ -95,6 +95,8 @@ def test_golden_envelope() -> None:
     guidance = raised["data"].pop("guidance")
     assert guidance["failure_mode"] == "bearing_wear"
     assert [step["priority"] for step in guidance["mend"]] == [1, 2]
+    assert raised["data"].pop("last_time") is None
+    assert {one.pop("normal") for one in raised["data"]["contributors"]} == {None}
     assert raised == {
         "specversion": "1.0",
         "id": "P-1.pump:3",

@@ -88,12 +88,13 @@ class Plant:
         detail = Detail(
             "fault",
             failure_mode="imbalance",
-            contributors=(Contributor("vibration", 1.0, 7.1, "mm/s"),),
+            contributors=(Contributor("vibration", 1.0, 7.1, "mm/s", 1.2, 2.8),),
         )
         is_active = state in {AlarmState.UNACK, AlarmState.ACKED}
         alarm = Alarm(
             f"{asset}.pump", asset, state, self.seq, is_active, severity, priority, detail=detail
         )
+        alarm.first_seen_us = alarm.changed_us = self.clock.now_us()
         self.store.commit([Transition(kind, self.clock.now_us(), alarm)], [])
 
     def raised(self, asset: str = "P-1", severity: int = 600, priority: str = "medium") -> None:
@@ -135,7 +136,7 @@ def test_a_raise_is_told_once(plants: Any) -> None:
     assert body["id"] == "P-1.pump:1"
     assert body["values"]["title"].startswith("[mittel] P-1: Anzeichen für Unwucht")
     assert "1. Erst freischalten" in body["values"]["mends"]
-    assert "vibration = 7.1 mm/s" in body["values"]["inputs"]
+    assert "vibration = 7.1 mm/s (normal 1,2 bis 2,8 mm/s)" in body["values"]["inputs"]
     assert body["event"]["data"]["alarm_id"] == "P-1.pump"
     assert plant.told() == []
 
@@ -257,6 +258,21 @@ def test_a_held_alarm_escalates_after_it_was_told(plants: Any) -> None:
     assert plant.told() == [("shift", "summary", "notify.shift:1")]
     plant.clock.advance(901)
     assert [(route, kind) for route, kind, _ in plant.told()] == [("lead", "escalation")]
+
+
+def test_a_message_says_what_helped_last_time(plants: Any) -> None:
+    """The comment of the last occurrence comes with the next one; words about others do not."""
+    plant = plants(shift={})
+    plant.store.audit("anna", "ack", "P-1.pump", "greased the drive end, noise gone")
+    plant.store.audit("ben", "ack", "F-2.pump", "another machine")
+    plant.clock.advance(60)
+    plant.raised()
+    plant.router.advance(plant.store, plant.clock.now_us())
+    (body,) = plant.bodies()
+    assert body["event"]["data"]["last_time"]["by"] == "anna"
+    said = "2027-01-13 12:00 CET anna: greased the drive end, noise gone"
+    assert body["values"]["last_time"] == said
+    assert said in body["values"]["text"]
 
 
 def test_a_new_gateway_tells_nothing_old(plants: Any) -> None:

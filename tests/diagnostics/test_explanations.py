@@ -76,7 +76,7 @@ def test_the_envelope_carries_the_first_five(tmp_path: Path) -> None:
     (transition,) = live.transitions
     data = sent(transition)
     (first, *_) = data["contributors"]
-    assert set(first) == {"input", "weight", "value", "unit"}
+    assert set(first) == {"input", "weight", "value", "unit", "normal"}
     assert "mainly flow = 13 u" in data["message"]["en"]
     assert "0.25 false alarms a day" in data["message"]["en"]
 

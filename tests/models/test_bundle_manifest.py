@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny_models import INPUTS, manifest, wave
 
 from edge_agent.config.schema import Resample
+from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.manifest import InputSpec, Manifest, parse_manifest
 from edge_agent.models.bundle.manifest_text import dump_manifest
@@ -56,6 +57,24 @@ def test_the_interval_of_a_remaining_life_comes_back() -> None:
         task=Task.REMAINING_LIFE, outputs=OutputNames(rul="rul"), interval=Interval(0.9, 0.1)
     )
     assert parse_manifest(dump_manifest(life), FILE) == life
+
+
+def test_the_normal_range_of_an_input_is_as_it_is_read() -> None:
+    """Scaled back to each machine, with its offset; unknown for an input of few levels."""
+    several = Histogram((-2.5, -1, 0, 1, 2.5), (0.1, 0.1, 0.3, 0.3, 0.1, 0.1), (5, 50), (1, 2))
+    manifest = Manifest(
+        Name("m"),
+        Name("1"),
+        Task.ANOMALY,
+        (InputSpec("flow", offset=(0.0, 1000.0)), InputSpec("valve"), InputSpec("new")),
+        OutputNames(score="score"),
+        units=("P-1", "P-2"),
+        healthy={"flow": several, "valve": Histogram((0.5,), (0.5, 0.5))},
+    )
+    assert manifest.normal_range("flow", 0) == (2.5, 7.5)
+    assert manifest.normal_range("flow", 1) == (1045.0, 1055.0)
+    assert manifest.normal_range("valve", 0) is None
+    assert manifest.normal_range("new", 0) is None
 
 
 HEALTHY = "threshold: 2.0\nhealthy: {flow: {edges: "

@@ -272,6 +272,15 @@ class Manifest:
         """The values to subtract from each scalar input of a unit, [C]."""
         return [float(_of_unit(spec.offset, unit, 0.0)) for spec in self.scalars]
 
+    def normal_range(self, name: str, unit: int) -> tuple[float, float] | None:
+        """The range of 99 % of a scalar input's healthy values, as read; None: unknown."""
+        usual = self.healthy[name].usual(unit) if name in self.healthy else None
+        if usual is None:
+            return None
+        spec = next(one for one in self.scalars if one.name == name)
+        offset = float(_of_unit(spec.offset, unit, 0.0))
+        return usual[0] + offset, usual[1] + offset
+
     def counter_of(self, unit: int) -> list[bool]:
         """True for the scalar inputs of a unit that are read as steps from row to row, [C]."""
         return [bool(_of_unit(spec.counter, unit, default=False)) for spec in self.scalars]

@@ -77,6 +77,14 @@ class Histogram:
             above -= share
         return self.edges[-1]
 
+    def usual(self, unit: int) -> tuple[float, float] | None:
+        """The range with 99 % of the healthy values of a unit; None of an input of few levels."""
+        if len(self.edges) <= _QUARTERS:
+            return None
+        center = self.center[unit] if self.center else 0.0
+        spread = self.spread[unit] if self.spread else 1.0
+        return center + spread * self.edges[0], center + spread * self.edges[-1]
+
     def _within(self, index: int, part: float) -> float:
         if index == 0:
             return self.edges[0]
