@@ -156,7 +156,7 @@ def change(package: str, what: str) -> None:
     note(f"{what}: process", [show("ActiveState"), show("MainPID") != pid], ["active", True])
     wait_until(alarm)
     note(f"{what}: alarm", alarm(), before)
-    note(f"{what}: config", CONFIG.read_text(), PLANT)
+    note(f"{what}: config", "kept" if CONFIG.read_text() == PLANT else "changed", "kept")
     stopped, ready = (
         int(show(f"{name}TimestampMonotonic")) / 1e6 for name in ("InactiveEnter", "ActiveEnter")
     )
