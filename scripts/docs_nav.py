@@ -30,6 +30,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "operations",
         "install",
         "kubernetes",
+        "jetson",
         "fleet",
         "monitoring",
         "security",
