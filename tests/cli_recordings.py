@@ -1,10 +1,12 @@
-"""A config and small recordings of one pump: healthy, and with a fault in its flow."""
+"""A config, small recordings of one pump: healthy, and with a fault in its flow; labelled rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from edge_agent.labelled import LabelledSet, LabelledWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,3 +58,11 @@ def write_site(folder: Path) -> Path:
     config = folder / "edge-agent.yaml"
     config.write_text(CONFIG)
     return config
+
+
+def add_window(folder: Path) -> None:
+    """A window of four rows in a labelled set."""
+    times_us = np.arange(4) * 1_000_000
+    cells = np.ones((4, 1))
+    made = LabelledWindow("P-1.m", "P-1", "m@1", 0, ("flow",), times_us, times_us > 1e6, cells)
+    LabelledSet(folder, 1 << 20, 10**15).add(made, "true", "", 0)

@@ -47,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="show all assets, those with alarms first")
     listing.add_argument("search", nargs="?", default="", help="only those that contain this")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
     text = "forget discovered assets: their alarms, windows and state are deleted"
     forget = actions.add_parser("forget", help=text, description=text)
     forget.add_argument("asset", metavar="ASSET", nargs="+", help="or a pattern: 'junk-*'")
@@ -63,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--by", default="", metavar="NAME", help="default: your login name")
         one.add_argument("--comment", default="", metavar="TEXT", help="kept in the audit")
     for one in (listing, forget, healthy, *ended):
+        one.add_argument("--json", action="store_true", help="one JSON object a line")
         one.add_argument(
             "-c", "--config", type=Path, metavar="FILE", help="the config of the daemon"
         )
@@ -90,22 +90,25 @@ def run(args: argparse.Namespace) -> int:
     """Send a query or a command to the daemon, print its answer."""
     args.url = daemon_url(args)
     try:
-        for line in _ACTIONS[args.action](args):
-            print(line)
+        for row, text in _ACTIONS[args.action](args):
+            if args.json or text:  # a machine whose models predict no life has none
+                print(json.dumps(row, ensure_ascii=False) if args.json else text)
     except (KeyError, TypeError, ValueError):
         raise not_ours(args.url) from None
     return 0
 
 
-def _list(args: argparse.Namespace) -> Iterable[str]:
+def _list(args: argparse.Namespace) -> Iterable[tuple[Row, str]]:
+    """The rows with the lines of their table."""
     rows = query_rows(args.url, "/api/assets", {"search": args.search or None})
     if args.json:
-        return [json.dumps(row, ensure_ascii=False) for row in rows]
+        return [(row, "") for row in rows]
     cells = [[shown(cell(row)) for cell in _COLUMNS.values()] for row in rows]
-    return aligned([list(_COLUMNS), *cells]) if rows else ["no assets"]
+    lines = aligned([list(_COLUMNS), *cells]) if rows else ["no assets"]
+    return [({}, line) for line in lines]
 
 
-def _forget(args: argparse.Namespace) -> Iterable[str]:
+def _forget(args: argparse.Namespace) -> Iterable[tuple[Row, str]]:
     listed = [name for name in args.asset if not set(name) & _PATTERN]
     patterns = [name for name in args.asset if set(name) & _PATTERN]
     matching = _matching(args.url, patterns) if patterns else []
@@ -115,9 +118,10 @@ def _forget(args: argparse.Namespace) -> Iterable[str]:
         except EdgeAgentError as error:
             if asset in listed:
                 raise
-            yield f"{shown(asset)}: kept: {error.message}"  # of the config, for example
+            kept = {"asset": asset, "forgotten": False, "error": error.message}
+            yield kept, f"{shown(asset)}: kept: {error.message}"  # of the config, for example
         else:
-            yield f"{shown(answer['asset'])}: forgotten; its next message creates it again"
+            yield answer, f"{shown(answer['asset'])}: forgotten; its next message creates it again"
 
 
 def _matching(url: str, patterns: Sequence[str]) -> list[str]:
@@ -128,21 +132,24 @@ def _matching(url: str, patterns: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def _healthy(args: argparse.Namespace) -> Iterable[str]:
+def _healthy(args: argparse.Namespace) -> Iterable[tuple[Row, str]]:
     for answer in _commanded(args, "healthy"):
         models = ", ".join(shown(model) for model in answer["models"])
-        yield f"{shown(answer['asset'])}: {models} is centred on what it does now"
+        yield answer, f"{shown(answer['asset'])}: {models} is centred on what it does now"
 
 
-def _end(args: argparse.Namespace) -> Iterable[str]:
+def _end(args: argparse.Namespace) -> Iterable[tuple[Row, str]]:
     """Report the end of a life: how good its predictions were, by model."""
-    known = args.action == "failed"
     for answer in _commanded(args, args.action):
-        for one in answer["models"]:
-            score = f"{float(one['coverage']):.0%} of them contained the truth" if known else _OPEN
-            model = f"{shown(one['model'])} {shown(one['version'])}"
-            n = int(one["predictions"])
-            yield f"{shown(answer['asset'])}: {model}: {n} predictions, {score}"
+        models = [] if args.json else answer["models"]
+        known = args.action == "failed"
+        yield answer, "\n".join(_ended(answer, one, known=known) for one in models)
+
+
+def _ended(answer: Row, one: Row, *, known: bool) -> str:
+    score = f"{float(one['coverage']):.0%} of them contained the truth" if known else _OPEN
+    model = f"{shown(one['model'])} {shown(one['version'])}"
+    return f"{shown(answer['asset'])}: {model}: {int(one['predictions'])} predictions, {score}"
 
 
 def _commanded(args: argparse.Namespace, kind: str) -> Iterable[Row]:
@@ -159,7 +166,7 @@ def _command(args: argparse.Namespace, asset: str, kind: str) -> Row:
     return answer
 
 
-_ACTIONS: Final[dict[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
+_ACTIONS: Final[dict[str, Callable[[argparse.Namespace], Iterable[tuple[Row, str]]]]] = {
     "list": _list,
     "forget": _forget,
     "healthy": _healthy,

@@ -50,9 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_create(actions)
     listing = _action(actions, "list", "show all keys, without their secrets", "list")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_json(listing, "one JSON object a line")
     revoke = _action(actions, "revoke", "end a key now, also its open streams", "revoke mes")
     revoke.add_argument("name", metavar="NAME")
+    _add_json(revoke)
 
 
 def _add_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,6 +69,11 @@ def _add_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create.add_argument("--concurrency", type=count, metavar="N", help=text)
     text = "largest body of a request; the routes have limits of their own"
     create.add_argument("--max-body", type=size, metavar="1MiB", help=text)
+    _add_json(create, "one JSON object: the key, and its secret")
+
+
+def _add_json(parser: argparse.ArgumentParser, text: str = "one JSON object") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def _action(
@@ -91,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
     path = args.file or _file_of(args.config)
     with as_owner_of(path.parent):
         lines = list(_ACTIONS[args.action](path, args))
-    print(*lines, sep="\n")
+    for line in lines:
+        print(line)
     return 0
 
 
@@ -130,7 +137,7 @@ def _create(path: Path, args: argparse.Namespace) -> Iterable[str]:
     if is_first:
         print(_FIRST, file=sys.stderr)
     print("Its secret, shown only now; send it as Authorization: Bearer …", file=sys.stderr)
-    return [secret]
+    return [json.dumps(_row(key, None) | {"secret": secret}) if args.json else secret]
 
 
 def _list(path: Path, args: argparse.Namespace) -> Iterable[str]:
@@ -140,7 +147,7 @@ def _list(path: Path, args: argparse.Namespace) -> Iterable[str]:
         keys = {}
     rows = [_row(key, read_last_uses(path).get(key.id)) for key in keys.values()]
     if args.json:
-        return [json.dumps(row) for row in rows]
+        return [json.dumps(row) for row in rows]  # none: not even an empty line
     for key in keys.values():
         if key.ends_soon(_now_ms()):
             text = f"{key.name} expires on {_when(key.expires_ms)}; revoke it and make another one:"
@@ -157,7 +164,9 @@ def _revoke(path: Path, args: argparse.Namespace) -> Iterable[str]:
             known = ", ".join(sorted(one.name for one in keys.values())) or "none"
             hint = f"there are: {known}"
             raise NotFoundError(f"no key {args.name!r}", where=str(path), hint=hint)
-        keys[found[0].id] = replace(found[0], revoked_ms=now_ms)
+        revoked = keys[found[0].id] = replace(found[0], revoked_ms=now_ms)
+    if args.json:
+        return [json.dumps(_row(revoked, None))]
     return [f"{args.name}: revoked; the daemon refuses it from now on"]
 
 

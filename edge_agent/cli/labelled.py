@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.cli.alarms import aligned, since_ms
 from edge_agent.errors import StoreError, UsageError
+from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="ends in .parquet or .csv"
     )
+    export.add_argument("--json", action="store_true", help="one JSON object: what was written")
 
 
 def _action(
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     labelled.expect_installed("labelled export")
     if not chosen:
         raise UsageError("there is no such window", hint="edge-agent labelled list")
-    return _export(chosen, args.output)
+    return _export(chosen, args.output, as_json=args.json)
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -117,7 +119,7 @@ def _time(entry: Entry) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _export(entries: list[Entry], output: Path) -> int:
+def _export(entries: list[Entry], output: Path, *, as_json: bool) -> int:
     """Write the windows into one file; 1 if one of them is damaged."""
     from edge_agent.labelled import read_window  # noqa: PLC0415 (as above)
 
@@ -131,13 +133,11 @@ def _export(entries: list[Entry], output: Path) -> int:
             damaged += 1
             print(f"left out: {error}", file=sys.stderr)
     columns = _columns(windows)
-    if output.suffix == ".csv":
-        _write_csv(columns, output)
-    else:
-        from edge_agent.labelled import encode_columns  # noqa: PLC0415 (as above)
-
-        output.write_bytes(encode_columns(columns))
-    print(f"{output}: {len(windows)} windows, {len(columns['_time'])} rows")
+    with as_owner_of(output.parent):
+        _write(columns, output)
+    rows = len(columns["_time"])
+    row = {"file": str(output), "windows": len(windows), "rows": rows, "damaged": damaged}
+    print(json.dumps(row) if as_json else f"{output}: {len(windows)} windows, {rows} rows")
     return 1 if damaged else 0
 
 
@@ -162,6 +162,15 @@ def _columns(windows: list[tuple[Entry, LabelledWindow]]) -> dict[str, Any]:
         else np.concatenate(parts or [np.empty(0)])
         for name, parts in found.items()
     }
+
+
+def _write(columns: dict[str, Any], output: Path) -> None:
+    if output.suffix == ".csv":
+        _write_csv(columns, output)
+    else:
+        from edge_agent.labelled import encode_columns  # noqa: PLC0415 (as above)
+
+        output.write_bytes(encode_columns(columns))
 
 
 def _write_csv(columns: dict[str, Any], output: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from edge_agent.cli.alarms import login
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_url(parser)
     parser.set_defaults(url=None)
     parser.add_argument("--by", default="", metavar="NAME", help="default: your login name")
+    parser.add_argument("--json", action="store_true", help="one JSON object: what was learned")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,11 +88,15 @@ def _again(args: argparse.Namespace) -> int:
     chosen = sorted(asset for asset in known if fnmatchcase(asset, args.asset))
     if not chosen:
         raise UsageError(f"the daemon has no asset {args.asset!r}", where=url)
+    told = []
     for asset in chosen:
         body = {"by": args.by or login()}
-        answer = request(url, f"/api/assets/{quote(asset, safe='')}/learn", body)
-        data = duration(float(answer["duration_s"]))
-        print(f"{shown(asset)}: learns again from now on, from {data} of good data")
+        told.append(request(url, f"/api/assets/{quote(asset, safe='')}/learn", body))
+        data = duration(float(told[-1]["duration_s"]))
+        if not args.json:
+            print(f"{shown(asset)}: learns again from now on, from {data} of good data")
+    if args.json:
+        print(json.dumps({"again": told}, ensure_ascii=False))
     return 0
 
 
@@ -112,9 +118,14 @@ async def _run(args: argparse.Namespace) -> int:
     else:
         listen_recording(training, config, args)
     clear_progress()
-    for trained in await training.learn():
-        report_baseline(f"{config.models_dir / trained.name}", trained)
-    print(_LOADED if args.config is not None else _TO_REPLAY)
+    learned = await training.learn()
+    if args.json:
+        rows = [baseline_row(trained, config) for trained in learned]
+        print(json.dumps({"learned": rows, "refused": training.refused}, ensure_ascii=False))
+    else:
+        for trained in learned:
+            report_baseline(f"{config.models_dir / trained.name}", trained)
+        print(_LOADED if args.config is not None else _TO_REPLAY)
     for asset, reason in training.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
     return 0
@@ -185,6 +196,22 @@ def report_baseline(what: str, trained: TrainedBaseline) -> None:
         print(f"{asset}: learned without {names}", file=sys.stderr)
     for asset, reason in trained.refused.items():
         print(f"{asset}: not learned: {reason}", file=sys.stderr)
+
+
+def baseline_row(trained: TrainedBaseline, config: Config) -> dict[str, Any]:
+    """What was learned, as plain data."""
+    manifest = trained.manifest
+    return {
+        "bundle": str(config.models_dir / trained.name),
+        "name": trained.name,
+        "version": manifest.version,
+        "assets": list(manifest.units),
+        "inputs": [one.name for one in manifest.inputs],
+        "training": dict(manifest.training),
+        "calibration": dict(manifest.calibration),
+        "left_out": trained.left_out,
+        "refused": trained.refused,
+    }
 
 
 def _hours(text: str) -> float:

@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[@VERSION]",
         help="compare this version with the active one; default: the version installed last",
     )
-    parser.add_argument("--json", action="store_true", help="one transition per line, as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line: each transition"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

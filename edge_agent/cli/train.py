@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli.learn import clear_progress, listen_recording, report_baseline
+from edge_agent.cli.learn import baseline_row, clear_progress, listen_recording, report_baseline
 from edge_agent.cli.recordings import (
     add_condition_arguments,
     add_config_arguments,
@@ -54,6 +55,14 @@ _ENVIRONMENT: Final = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
 }
+_SHADOW: Final = (
+    "{version} scores in parallel with the active baseline, without alarms.",
+    "Compare them with `edge-agent models report {name}`; then `models activate`.",
+)
+_ON_SHELF: Final = (
+    "{version} is on the shelf: these assets have no baseline that it could shadow.",
+    "Learn one with `edge-agent learn`, then `edge-agent models shadow`.",
+)
 _HISTORY: Final = "history"
 _CANDIDATES: Final = ("chart", "mixer", "forecaster")
 # option, its default and its help
@@ -74,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, default, text in _FOLDERS:
         start = default and Path(default)
         parser.add_argument(flag, type=Path, default=start, metavar="DIR", help=text)
+    parser.add_argument("--json", action="store_true", help="one JSON object: what was trained")
     _add_history_arguments(parser)
 
 
@@ -111,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted: finished stages are kept; run it again to continue", file=sys.stderr)
         return _INTERRUPTED
-    print((folder / "card.md").read_text("utf-8"))
+    card = (folder / "card.md").read_text("utf-8")
+    print(json.dumps({"bundle": str(folder), "card": card}) if args.json else card)
     return 0
 
 
@@ -140,27 +151,27 @@ async def _train_history(args: argparse.Namespace) -> int:
     listen_recording(training, config, args)
     clear_progress()
     history = History(tuple(args.candidates), args.seed, _command(args), _report)
-    for trained in await training.learn(history.train_baseline, waves=False):
-        _report_shadow(config, trained)
+    found = await training.learn(history.train_baseline, waves=False)
+    rows = [_start_shadow(config, one, says=not args.json) for one in found]
+    if args.json:
+        print(json.dumps({"trained": rows, "refused": training.refused}, ensure_ascii=False))
     for asset, reason in training.refused.items():
         print(f"{asset}: not trained: {reason}", file=sys.stderr)
     return 0
 
 
-def _report_shadow(config: Config, trained: TrainedBaseline) -> None:
-    """Print what was trained, and what becomes of it."""
+def _start_shadow(config: Config, trained: TrainedBaseline, *, says: bool) -> dict[str, Any]:
+    """Let it score in parallel with the active baseline; says: print what becomes of it."""
     from edge_agent.factory import start_shadow  # noqa: PLC0415
 
     version = f"{trained.name}@{trained.manifest.version}"
-    report_baseline(version, trained)
-    if start_shadow(config.models_dir, trained):
-        print(f"{version} scores in parallel with the active baseline, without alarms.")
-        print(
-            f"Compare them with `edge-agent models report {trained.name}`; then `models activate`."
-        )
-        return
-    print(f"{version} is on the shelf: these assets have no baseline that it could shadow.")
-    print("Learn one with `edge-agent learn`, then `edge-agent models shadow`.")
+    if says:
+        report_baseline(version, trained)
+    is_shadow = start_shadow(config.models_dir, trained)
+    if says:
+        for line in _SHADOW if is_shadow else _ON_SHELF:
+            print(line.format(version=version, name=trained.name))
+    return baseline_row(trained, config) | {"shadow": is_shadow}
 
 
 def _report(line: str) -> None:

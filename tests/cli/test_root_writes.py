@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from cli_recordings import write_site
+from cli_recordings import add_window, write_site
 from tiny_models import write_mean_bundle
 
 from edge_agent.cli import COMMANDS, init, language, main, models
@@ -42,11 +42,12 @@ WRITES: Final = {
     "learn": RECORDING,
     "train": ("history", *RECORDING, "--candidates", "chart"),
     "language": ("exam", "-c", "{root}/talk.yaml"),
+    "labelled": ("export", "--folder", "{root}/labelled", "--output", "{models}/windows.csv"),
     "init": ("{models}/agent.yaml", "--yes", "--url", "mqtt://127.0.0.1:9"),
 }
 # They write nothing, or only what the daemon writes for them, or into a temporary folder.
 READS: Final = {
-    *("demo", "check", "doctor", "browse", "listen", "replay", "ask"),
+    *("demo", "check", "doctor", "browse", "listen", "replay", "ask", "top", "completion"),
     *("assets", "alarms"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),
     "run",
@@ -77,6 +78,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (root / "plant.key").chmod(0o600)
         write_mean_bundle(root / "mean", 2.0, version="2")
         pack(root / "mean", root)
+        add_window(root / "labelled")
         (root / "etc").mkdir()
         monkeypatch.chdir(root)
         found = Plant("plant", SOURCE, {"t": {"signals": {"x": {}}}}, {"A": {"template": "t"}}, "")

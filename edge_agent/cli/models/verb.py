@@ -31,7 +31,9 @@ class Verb(NamedTuple):
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Declare `--json`."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object; of several bundles one a line"
+    )
 
 
 def add_where(parser: argparse.ArgumentParser) -> None:
