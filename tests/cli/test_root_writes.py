@@ -47,7 +47,18 @@ WRITES: Final = {
 }
 # They write nothing, or only what the daemon writes for them, or into a temporary folder.
 READS: Final = {
-    *("demo", "check", "doctor", "browse", "listen", "replay", "ask", "top", "completion"),
+    *(
+        "demo",
+        "check",
+        "doctor",
+        "browse",
+        "listen",
+        "replay",
+        "ask",
+        "top",
+        "completion",
+        "notify",
+    ),
     *("assets", "alarms"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),
     "run",
