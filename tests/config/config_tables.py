@@ -165,6 +165,9 @@ store:
   path: state.db
   max_bytes: 64MiB
 trends: {max_bytes: 64MiB}
+labelled: {days: 30}
+opcua_server: {enabled: false, clients: 8}
+notify: {timezone: Europe/Berlin}
 http:
   host: 127.0.0.1
   port: 9460
