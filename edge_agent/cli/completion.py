@@ -31,5 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    print(SCRIPTS[args.shell](levels_of(parser_of(COMMANDS))), end="")
+    print(script_for(args.shell), end="")
     return 0
+
+
+def script_for(shell: str) -> str:
+    """The script of bash, zsh or fish."""
+    return SCRIPTS[shell](levels_of(parser_of(COMMANDS)))

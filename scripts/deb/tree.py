@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
+from edge_agent.cli.completion import script_for
 from scripts.deb.environment import PREFIX
 from scripts.deb.manual import manual_page
 from scripts.rigs import ROOT
@@ -35,6 +36,11 @@ FILES: Final = {
     "deploy/deb/lintian-overrides": ("usr/share/lintian/overrides/edge-agent", 0o644),
 }
 FOLDERS: Final = {"etc/edge-agent": 0o750, "etc/edge-agent/secrets": 0o700}
+COMPLETIONS: Final = {
+    "bash": "usr/share/bash-completion/completions/edge-agent",
+    "zsh": "usr/share/zsh/vendor-completions/_edge-agent",
+    "fish": "usr/share/fish/vendor_completions.d/edge-agent.fish",
+}
 CONTROL: Final = """\
 Package: {name}
 Version: {version}
@@ -80,6 +86,8 @@ def fill_tree(root: Path, release: Release, target: Target) -> None:
     _write(docs / "changelog.Debian.gz", _gzipped(release.changelog.encode()))
     page = manual_page(release.epoch_s).encode()
     _write(root / "usr/share/man/man1/edge-agent.1.gz", _gzipped(page))
+    for shell, place in COMPLETIONS.items():
+        _write(root / place, script_for(shell).encode())
     (root / "usr/bin").mkdir(parents=True)
     (root / "usr/bin" / NAME).symlink_to(f"/{PREFIX}/bin/{NAME}")
     for path in (root, *root.rglob("*")):

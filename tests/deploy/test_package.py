@@ -20,7 +20,7 @@ from scripts.deb.build import build_package
 from scripts.deb.environment import PREFIX, make_environment
 from scripts.deb.manual import escaped, manual_page
 from scripts.deb.target import Target, lock_for
-from scripts.deb.tree import CONFIG, SCRIPTS, Release
+from scripts.deb.tree import COMPLETIONS, CONFIG, SCRIPTS, Release
 from scripts.rigs import ROOT
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -89,6 +89,7 @@ def test_its_files_have_their_places_and_modes(packages: list[Path]) -> None:
     assert found["/etc/edge-agent/secrets/"] == "drwx------ root/root"
     assert found["/usr/lib/systemd/system/edge-agent.service"] == "-rw-r--r-- root/root"
     assert "/usr/share/man/man1/edge-agent.1.gz" in found
+    assert set(COMPLETIONS.values()) <= {name.removeprefix("/") for name in found}
     assert f"/{PREFIX}/share/edge-agent/models/demo-pump/model.onnx" in found
     runs = [name for name, mode in found.items() if mode.startswith("-") and "x" in mode[:10]]
     assert runs == [f"/{PREFIX}/bin/edge-agent"]
