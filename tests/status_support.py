@@ -121,6 +121,8 @@ class ListStatus:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     audited: list[tuple[AuditFilter, int]] = field(default_factory=list)
     history_rows: list[dict[str, Any]] = field(default_factory=list)
+    guidance_rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last_time: dict[str, Any] | None = None
     links: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
@@ -186,6 +188,11 @@ class ListStatus:
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
         return next((row for row in self.alarm_rows if row["alarm_id"] == alarm_id), None)
+
+    async def guidance(self, alarm_id: str) -> dict[str, Any]:
+        if self.alarm(alarm_id) is None:
+            raise NotFoundError("no such alarm", where=repr(alarm_id))
+        return {"guidance": self.guidance_rows.get(alarm_id), "last_time": self.last_time}
 
     def asset_ids(self) -> list[str]:
         return [row["id"] for row in self.asset_rows]

@@ -24,7 +24,7 @@ from edge_agent.alarms.envelope import (
     to_json,
     transition_json,
 )
-from edge_agent.alarms.experience import says_something
+from edge_agent.alarms.experience import last_time, says_something
 from edge_agent.alarms.failure_modes import read_failure_modes, unknown_modes
 from edge_agent.alarms.selection import Selection, is_pattern
 from edge_agent.alarms.table import AlarmTable
@@ -64,6 +64,7 @@ __all__ = [
     "event_source",
     "is_pattern",
     "judgement_in",
+    "last_time",
     "limit_alarm_id",
     "load_texts",
     "model_alarm_id",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
-from edge_agent.alarms import Selection, to_json
+from edge_agent.alarms import Selection, last_time, to_json
 from edge_agent.clock import US_PER_MS, US_PER_S
 from edge_agent.config.structs import kind_of
 from edge_agent.config.types import Name
@@ -26,7 +26,7 @@ from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
 from edge_agent.sinks import SINKS
 from edge_agent.sources import SOURCES
-from edge_agent.store import alarm_from_dict
+from edge_agent.store import AuditFilter, alarm_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -42,13 +42,14 @@ if TYPE_CHECKING:
     from edge_agent.ops.key_file import Key
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import PlantAsset
-    from edge_agent.store import AuditFilter, HistoryFilter
+    from edge_agent.store import HistoryFilter
 
     AssetCommand = Callable[[str, str, int, str], Awaitable[dict[str, Any]]]
 
 T = TypeVar("T")
 
 _MAX_COMMAND_ACTOR = 100
+_SAID_ROWS = 200  # of the audit, in which words about the last occurrence are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,17 @@ class Status:
             }
             for alarm in found
         ]
+
+    async def guidance(self, alarm_id: str) -> dict[str, Any]:
+        """What to check and mend, and what was written about the alarm last time."""
+        found = self.runtime().alarms.get(alarm_id)
+        if found is None:
+            raise NotFoundError("no such alarm", where=repr(alarm_id))
+        wanted = AuditFilter(asset=found.asset)
+        rows = await self.publisher.journal.audit(wanted, _SAID_ROWS, dict)
+        last = last_time(found, rows)
+        said = None if last is None else _entry({"at_us": last.pop("time_us"), **last})
+        return {"guidance": self.publisher.guidance_of(found), "last_time": said}
 
     async def history(self, wanted: HistoryFilter, limit: int) -> list[dict[str, Any]]:
         """Past transitions, the newest first."""

@@ -438,6 +438,10 @@ class Publisher:
         """Return an alarm's message and advice by language."""
         return self._messages.texts_of(alarm)
 
+    def guidance_of(self, alarm: Alarm) -> dict[str, Any] | None:
+        """Return causes, checks and mends of an alarm by language; None if there are none."""
+        return self._messages.texts.guidance(alarm)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

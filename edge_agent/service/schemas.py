@@ -48,6 +48,7 @@ ASSET: Final = object_of(
 ASSETS: Final = list_of(ASSET)
 ALARM: Final = object_of("alarm_id", "asset", "state", alarm_id=TEXT, asset=TEXT, state=TEXT)
 ALARMS: Final = list_of(ALARM)
+GUIDANCE: Final = object_of("guidance", "last_time")
 HISTORY: Final = list_of(object_of("alarm_id", "transition", transition=TEXT))
 AUDIT: Final = list_of(object_of("at_ms", "actor", "action", actor=TEXT, action=TEXT))
 FEEDBACK: Final = object_of("alarm_id", "verdict", verdict=_VERDICT)

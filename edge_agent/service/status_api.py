@@ -87,6 +87,11 @@ def status_routes(status: StatusProvider, metrics: Metrics) -> list[Route]:
         _read(
             "/api/alarms", api.alarms, ("Alarms", schemas.ALARMS), query={"state": state, **page}
         ),
+        _read(
+            "/api/alarms/{alarm_id}/guidance",
+            lambda request: status.guidance(request.parts["alarm_id"]),
+            ("What to check and mend, and what helped last time", schemas.GUIDANCE),
+        ),
         _read("/api/alarms/history", api.history, ("Transitions", schemas.HISTORY), query=one_page),
         _read("/api/audit", api.audit, ("Who did what", schemas.AUDIT), query=audited),
         _command(

@@ -61,6 +61,12 @@ class StatusProvider(Protocol):
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
         """The row of one alarm; None if there is none."""
 
+    async def guidance(self, alarm_id: str) -> dict[str, Any]:
+        """Causes, checks and mends of an alarm, and what was written about it last time.
+
+        Both are None if there are none; NotFoundError if there is no such alarm.
+        """
+
     def asset_ids(self) -> Collection[str]:
         """The ids of all assets."""
 

@@ -19,6 +19,7 @@ from sink_support import Subscriber
 from support import until, value_of
 
 from edge_agent.cli import main
+from edge_agent.errors import NotFoundError
 from edge_agent.store import AuditFilter
 
 if TYPE_CHECKING:
@@ -191,6 +192,18 @@ async def test_commands_for_other_gateways_are_left_to_them(
     assert len(await alarmed.daemon.parts.status.audit(AuditFilter(), 10)) == 2
     told = [one for one in caplog.records if one.message.startswith("command for a machine")]
     assert [one.__dict__["place"] for one in told] == ["acme/south/area/line/P-1"]
+
+
+async def test_guidance_has_what_was_written_before_this_occurrence(alarmed: Running) -> None:
+    """What to check by the kind of input, and nobody's words about the present occurrence."""
+    status = alarmed.daemon.parts.status
+    await status.command("ack", ALARM, "anna", None, "seal was worn")
+    await audited(alarmed, "ack", 1)
+    found = await status.guidance(ALARM)
+    assert found["guidance"]["check"]
+    assert found["last_time"] is None
+    with pytest.raises(NotFoundError):
+        await status.guidance("P-9.none")
 
 
 async def test_a_refused_command_is_logged_with_what_is_missing(

@@ -143,6 +143,24 @@ async def test_the_table_is_used_by_the_keyboard_alone(tmp_path: Path) -> None:
         assert page.console == []
 
 
+async def test_the_details_say_what_to_check_and_mend(tmp_path: Path) -> None:
+    """By priority, with how safe it is, and what was written last time; all of it as text."""
+    status = big_plant(300, 2)
+    steps = [{"priority": 1, "text": {"en": "Replace <b>it</b>."}, "safety": "lockout"}]
+    first = status.alarm_rows[0]["alarm_id"]
+    status.guidance_rows[first] = {"cause": [], "check": [], "mend": steps}
+    status.last_time = {"at_ms": 0, "by": "Lena", "action": "ack", "comment": "seal was worn"}
+    async with viewing(tmp_path, status, "/#/alarms") as page:
+        await page.until(f"{COUNT} > 1")
+        await page.js(f"document.querySelector('[data-alarm=\"{first}\"]').focus()")
+        await page.until("document.querySelector('.guidance li') !== null")
+        words = await page.text(".guidance")
+        assert "Replace <b>it</b>. (stopped and locked out)" in words
+        assert "Lena · seal was worn" in words
+        assert "Possible causes" not in words
+        assert page.console == []
+
+
 async def test_focus_and_selection_stay_while_alarms_come_and_go(tmp_path: Path) -> None:
     status = big_plant(300, 100)
     async with viewing(tmp_path, status, "/#/alarms") as page:

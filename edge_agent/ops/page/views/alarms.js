@@ -12,6 +12,7 @@ const GROUPS = ["none", "cause", "asset", "priority"];
 const STATES = ["all", "waiting", "open", "parked"];
 const PRIORITIES = ["critical", "high", "medium", "low"];
 const TRANSITIONS = 20;
+const PARTS = ["cause", "check", "mend"];
 const PAST_MS = 200; // whoever runs through the list asks nothing
 
 export const words = {
@@ -20,28 +21,28 @@ export const words = {
     show: "Show", show_all: "all", show_waiting: "to acknowledge", show_open: "not parked", show_parked: "shelved, suppressed",
     filter: "Search alarms", col_priority: "Severity", col_message: "Alarm", col_asset: "Asset", col_state: "State", col_changed: "Since", col_count: "Times", col_by: "By",
     selected: "{n} selected", select: "Select {name}", select_all: "Select all shown", bulk: "For all that are selected", none_shown: "No alarm is shown.",
-    done: "{n} changed.", unchanged: "{n} were left as they are: their state does not allow it.", details: "Details", pick_one: "Choose an alarm to see its details.", past: "What happened", shown_of: "{part} of {all} shown", priority_any: "any severity",
+    done: "{n} changed.", unchanged: "{n} were left as they are: their state does not allow it.", details: "Details", pick_one: "Choose an alarm to see its details.", past: "What happened", cause: "Possible causes", check: "Check", mend: "Mend", safety_lockout: "stopped and locked out", safety_running: "also while it runs", safety_remote: "without touching it", last_time: "Last time", shown_of: "{part} of {all} shown", priority_any: "any severity",
   },
   de: {
     group: "Gruppieren nach", group_none: "nichts", group_cause: "Ursache", group_asset: "Anlage", group_priority: "Schwere",
     show: "Zeigen", show_all: "alle", show_waiting: "zu quittieren", show_open: "nicht geparkt", show_parked: "zurückgestellt, unterdrückt",
     filter: "Alarme suchen", col_priority: "Schwere", col_message: "Alarm", col_asset: "Anlage", col_state: "Zustand", col_changed: "Seit", col_count: "Anzahl", col_by: "Von",
     selected: "{n} ausgewählt", select: "{name} auswählen", select_all: "Alle gezeigten auswählen", bulk: "Für alle ausgewählten", none_shown: "Kein Alarm wird gezeigt.",
-    done: "{n} geändert.", unchanged: "{n} blieben, wie sie sind: ihr Zustand lässt es nicht zu.", details: "Einzelheiten", pick_one: "Einen Alarm wählen, um Einzelheiten zu sehen.", past: "Was geschah", shown_of: "{part} von {all} gezeigt", priority_any: "jede Schwere",
+    done: "{n} geändert.", unchanged: "{n} blieben, wie sie sind: ihr Zustand lässt es nicht zu.", details: "Einzelheiten", pick_one: "Einen Alarm wählen, um Einzelheiten zu sehen.", past: "Was geschah", cause: "Mögliche Ursachen", check: "Prüfen", mend: "Beheben", safety_lockout: "abgestellt und gesichert", safety_running: "auch im Betrieb", safety_remote: "ohne Berührung", last_time: "Letztes Mal", shown_of: "{part} von {all} gezeigt", priority_any: "jede Schwere",
   },
   zh: {
     group: "分组", group_none: "不分组", group_cause: "原因", group_asset: "设备", group_priority: "级别",
     show: "显示", show_all: "全部", show_waiting: "待确认", show_open: "未搁置", show_parked: "已搁置、已抑制",
     filter: "搜索报警", col_priority: "级别", col_message: "报警", col_asset: "设备", col_state: "状态", col_changed: "持续", col_count: "次数", col_by: "操作人",
     selected: "已选 {n} 条", select: "选择 {name}", select_all: "选择所示全部", bulk: "对所选全部", none_shown: "没有要显示的报警。",
-    done: "已更改 {n} 条。", unchanged: "{n} 条未变：其状态不允许。", details: "详情", pick_one: "选择一条报警以查看详情。", past: "经过", shown_of: "显示 {part} / {all}", priority_any: "任意级别",
+    done: "已更改 {n} 条。", unchanged: "{n} 条未变：其状态不允许。", details: "详情", pick_one: "选择一条报警以查看详情。", past: "经过", cause: "可能原因", check: "检查", mend: "处理", safety_lockout: "停机并上锁挂牌", safety_running: "可在运行中", safety_remote: "无需接触", last_time: "上次", shown_of: "显示 {part} / {all}", priority_any: "任意级别",
   },
   ja: {
     group: "グループ化", group_none: "なし", group_cause: "原因", group_asset: "設備", group_priority: "重大度",
     show: "表示", show_all: "すべて", show_waiting: "確認待ち", show_open: "保留以外", show_parked: "保留・抑制中",
     filter: "アラームを検索", col_priority: "重大度", col_message: "アラーム", col_asset: "設備", col_state: "状態", col_changed: "継続", col_count: "回数", col_by: "担当",
     selected: "{n} 件選択", select: "{name} を選択", select_all: "表示中をすべて選択", bulk: "選択したすべてに対して", none_shown: "表示するアラームはありません。",
-    done: "{n} 件を変更しました。", unchanged: "{n} 件は状態が許さないため変更されていません。", details: "詳細", pick_one: "アラームを選ぶと詳細が表示されます。", past: "経過", shown_of: "{all} 件中 {part} 件", priority_any: "すべての重大度",
+    done: "{n} 件を変更しました。", unchanged: "{n} 件は状態が許さないため変更されていません。", details: "詳細", pick_one: "アラームを選ぶと詳細が表示されます。", past: "経過", cause: "考えられる原因", check: "点検", mend: "処置", safety_lockout: "停止・ロックアウト後", safety_running: "運転中も可", safety_remote: "触れずに可", last_time: "前回", shown_of: "{all} 件中 {part} 件", priority_any: "すべての重大度",
   },
 };
 
@@ -145,10 +146,11 @@ class AlarmTable {
     const card = el("div", "alarms");
     this.card = new Keyed(card, alarmCard(command, healthy));
     this.assetLink = make("a", { className: "asset-link" });
+    this.guidance = make("div", { className: "guidance", hidden: true });
     this.past = el("ol", "past");
     this.pastBox = make("div", { hidden: true }, el("h3", "", this.t("past")), this.past);
     return make("aside", { className: "details", "aria-label": this.t("details") },
-      el("h2", "", this.t("details")), this.noDetails, card, this.assetLink, this.pastBox);
+      el("h2", "", this.t("details")), this.noDetails, card, this.guidance, this.assetLink, this.pastBox);
   }
 
   // -- rows ---------------------------------------------------------------------------------------
@@ -355,8 +357,35 @@ class AlarmTable {
     if (mark === this.pastOf) return;
     this.pastOf = mark;
     this.past.replaceChildren();
+    this.guidance.hidden = true;
     clearTimeout(this.asks);
-    this.asks = setTimeout(() => this.showPast(alarm.alarm_id), PAST_MS);
+    this.asks = setTimeout(() => this.showMore(alarm.alarm_id), PAST_MS);
+  }
+
+  showMore(id) {
+    this.showGuidance(id);
+    this.showPast(id);
+  }
+
+  /** What to check and mend, and what helped last time. */
+  async showGuidance(id) {
+    const found = await get(`/api/alarms/${encodeURIComponent(id)}/guidance`).then(({ body }) => body, () => ({}));
+    if (id !== this.detailsOf) return;
+    const { guidance, last_time: last } = found;
+    const parts = guidance ? PARTS.flatMap((part) => this.steps(part, guidance[part])) : [];
+    if (last) {
+      const said = [stamp(last.at_ms), last.by, last.comment].filter(Boolean).join(" · ");
+      parts.push(el("h3", "", this.t("last_time")), el("p", "", said));
+    }
+    this.guidance.replaceChildren(...parts);
+    this.guidance.hidden = !parts.length;
+  }
+
+  steps(part, steps) {
+    if (!steps?.length) return [];
+    const list = el("ol", "", ...steps.map(({ text: said, safety }) => el("li", "", this.page.pick(said),
+      safety ? el("span", "muted", ` (${this.t(`safety_${safety}`)})`) : "")));
+    return [el("h3", "", this.t(part)), list];
   }
 
   /** Who did what to it, and when. */
