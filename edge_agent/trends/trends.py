@@ -32,6 +32,7 @@ log = logging.getLogger("edge_agent.trends")
 FLUSH_S: Final = 300  # so much of the trends a crash may cost
 OPEN_AGAIN_S: Final = 60
 MOST_OPEN: Final = 400_000  # rows in memory: about 20 MiB
+MOST_RECENT: Final = 20_000  # rows that are not yet among the others
 MOST_SERIES: Final = 200_000
 MOST_POINTS: Final = 20_000  # in one answer
 READ_S: Final = 2.0
@@ -73,7 +74,9 @@ class Trends:
         self._file: files.TrendFile | None = None
         self._next_open_s = -float("inf")
         self._flushed_s: int | None = None
-        self._rows = empty_rows()
+        # Merged ones, and those since: each second is merged with the few of its bucket. In one
+        # tuple, since a reader in another thread must see each row once.
+        self._memory: tuple[Rows, Rows] = empty_rows(), empty_rows()
         self._by_asset: dict[str, dict[SeriesName, int]] = {}
         self._new: list[tuple[int, str, str, str]] = []
         self._last_number = -1
@@ -91,7 +94,7 @@ class Trends:
     @property
     def rows(self) -> Rows:
         """The rows in memory."""
-        return self._rows
+        return self._merge()
 
     # -- the recorder's side ------------------------------------------------------------------
 
@@ -109,13 +112,24 @@ class Trends:
 
     def add(self, rows: Rows) -> None:
         """Add rows of any buckets; rows of series -1 are left out."""
-        parts = [self._rows, grouped(rows[rows["series"] >= 0], self.resolution_s)]
-        found = grouped(joined(parts), self.resolution_s)
+        merged, recent = self._memory
+        recent = grouped(joined([recent, rows[rows["series"] >= 0]]), self.resolution_s)
+        self._memory = merged, recent
+        if len(recent) > MOST_RECENT:
+            self._merge()
+
+    def _merge(self) -> Rows:
+        """All rows in memory, as one; the oldest of too many are lost."""
+        merged, recent = self._memory
+        if not len(recent):
+            return merged
+        found = grouped(joined([merged, recent]), self.resolution_s)
         if len(found) > MOST_OPEN:
             newest = np.argsort(found["bucket"], kind="stable")[-MOST_OPEN * 3 // 4 :]
             self.lost += len(found) - len(newest)
             found = found[np.sort(newest)]
-        self._rows = found
+        self._memory = found, empty_rows()
+        return found
 
     def tend(self, now_s: int, monotonic_s: float) -> None:
         """Open the file if it is not, and write if it is time; never raises its errors."""
@@ -123,7 +137,7 @@ class Trends:
             self._open(now_s, monotonic_s)
         if self._flushed_s is None or now_s < self._flushed_s:
             self._flushed_s = now_s
-        is_due = now_s - self._flushed_s >= FLUSH_S or len(self._rows) > MOST_OPEN // 2
+        is_due = now_s - self._flushed_s >= FLUSH_S or len(self._memory[0]) > MOST_OPEN // 2
         if self._file is not None and is_due:
             self.flush(now_s)
 
@@ -133,7 +147,7 @@ class Trends:
             return
         self._flushed_s = now_s
         before_s = now_s // self.resolution_s * self.resolution_s
-        over = self._rows["bucket"] < before_s - self.resolution_s
+        over = self._merge()["bucket"] < before_s - self.resolution_s
         if everything:
             over[:] = True
         try:
@@ -146,8 +160,9 @@ class Trends:
         """Move these rows from memory to the file; a reader sees them in one of both."""
         self._writes += 1
         try:
-            self._write(self._rows[over], file, now_s)
-            self._rows, self._new = self._rows[~over], []
+            rows = self._merge()
+            self._write(rows[over], file, now_s)
+            self._memory, self._new = (rows[~over], empty_rows()), []
         finally:
             self._writes += 1
 
@@ -200,10 +215,10 @@ class Trends:
         for asset, mine in before.items():
             for series, number in mine.items():
                 here[number] = self.number(asset, *series)
-        rows = self._rows.copy()
+        rows = self._merge().copy()
         rows["series"] = here[rows["series"]]
         self._file, self.trouble, self.generation = file, "", self.generation + 1
-        self._rows = grouped(rows[rows["series"] >= 0], self.resolution_s)
+        self._memory = grouped(rows[rows["series"] >= 0], self.resolution_s), empty_rows()
 
     def _fail(self, action: str, error: Exception, now_s: int) -> None:
         """Note why the file cannot be used; a damaged one is set aside, and begun anew."""
@@ -251,13 +266,14 @@ class Trends:
         step_s = step_for(max(1, last_s - first_s), points)
         level = max(level_for(step_s), self._base)
         for _ in range(_TRIES):
-            writes, open_rows = self._writes, self._rows
+            writes, parts = self._writes, self._memory
             stored, level = self._read_file(list(numbers.values()), level, first_s, last_s)
             if writes == self._writes and writes % 2 == 0:
                 break
             time.sleep(_WRITING_S)
         step_s = max(step_s, RESOLUTIONS_S[level])
         first_s, last_s = first_s // step_s * step_s, -(-last_s // step_s) * step_s
+        open_rows = joined(parts)
         inside = (open_rows["bucket"] >= first_s) & (open_rows["bucket"] < last_s)
         inside &= np.isin(open_rows["series"], list(numbers.values()))
         rows = grouped(joined([stored, open_rows[inside]]), step_s)
