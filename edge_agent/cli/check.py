@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.cli.findings import as_json, failed, lines, look, positive_seconds, refuse
+from edge_agent.cli.waiting import waiting
 from edge_agent.config import warnings
 from edge_agent.findings import error, warning
 from edge_agent.plant import Plant
@@ -74,7 +75,8 @@ def _connect(config: Config, args: argparse.Namespace) -> int:
     if not args.json:
         print(f"config ok: {_summary(config)}")
         print("reading nodes, waiting for topics ...", file=sys.stderr, flush=True)
-    found = look(config, args.config, args.seconds, deep=False)
+    with waiting("asking servers and brokers"):
+        found = look(config, args.config, args.seconds, deep=False)
     print(as_json(found) if args.json else "\n".join(lines(found)))
     return 1 if failed(found) else 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.cli.findings import as_json, failed, lines, look, positive_seconds, refuse
+from edge_agent.cli.waiting import waiting
 from edge_agent.findings import Severity
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         return refuse(problems, json=args.json)
     if not args.json:
         print("checking, for up to half a minute ...", file=sys.stderr, flush=True)
-    found = look(config, args.config, args.seconds, deep=True)
+    with waiting("checking the gateway"):
+        found = look(config, args.config, args.seconds, deep=True)
     if args.json:
         print(as_json(found))
     else:

@@ -18,6 +18,7 @@ from edge_agent.cli.models.verb import (
     table,
     trust_of,
 )
+from edge_agent.cli.waiting import waiting
 from edge_agent.errors import ConnectError, EdgeAgentError, ModelError
 from edge_agent.models import (
     SUFFIX,
@@ -164,7 +165,8 @@ def _version_folder(text: str, models_dir: Path) -> Path:
 
 def _report(look: _Look, folder: Path, shown: str) -> int:
     args, keys = look.args, look.keys
-    found, trial = try_bundle(folder)
+    with waiting(f"trying {shown}"):
+        found, trial = try_bundle(folder)
     signer = "" if found else signer_shown(folder, keys)
     told = [str(problem) for problem in found] or _refusal(folder, keys)
     is_valid = not told

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.cli.models.verb import Verb, add_json, private_copy, say
+from edge_agent.cli.waiting import waiting
 from edge_agent.errors import EdgeAgentError, ModelError, UsageError
 from edge_agent.models import (
     SUFFIX,
@@ -142,7 +143,8 @@ def _pack(args: argparse.Namespace) -> int:
 
 def _refuse_unsound(folder: Path, shown: str) -> None:
     """ModelError with all problems that `verify` would report; nothing is written then."""
-    problems, _ = try_bundle(folder)
+    with waiting(f"trying {shown}"):
+        problems, _ = try_bundle(folder)
     if problems:
         texts = [str(one).replace(f"{folder}: ", "") for one in problems]
         raise ModelError("; ".join(texts), where=shown, hint=_INSPECT_HINT)

@@ -16,6 +16,7 @@ from edge_agent.cli.models.verb import (
     trust_of,
 )
 from edge_agent.cli.models.wait import add_wait, outcome, wish
+from edge_agent.cli.waiting import waiting
 from edge_agent.errors import ModelError
 from edge_agent.models import (
     SUFFIX,
@@ -78,7 +79,8 @@ def _install(args: argparse.Namespace) -> int:
     repository = ModelRepository(models_dir)
     with private_copy(args.source) as folder:
         signer = _trusted(folder, keys.by_name_only(tuple(args.allow_unsigned)))
-        trial = expect_sound(folder)
+        with waiting(f"trying {args.source}"):
+            trial = expect_sound(folder)
         with as_owner_of(models_dir, folder):
             manifest = repository.install(folder)
     name, version = manifest.name, manifest.version
@@ -101,7 +103,8 @@ def _activate(args: argparse.Namespace) -> int:
     repository = ModelRepository(models_dir)
     name, version = choose_version(repository, args.bundle)
     keys = keyring(trust_of(config))
-    signer, trial = check_version(repository.folder(name, version), keys)
+    with waiting(f"trying {name}@{version}"):
+        signer, trial = check_version(repository.folder(name, version), keys)
     row = {"name": name, "version": version, "signer": signer, "variant": trial.chosen}
     wished = wish(name, version, "active")
     with as_owner_of(models_dir):
