@@ -210,10 +210,6 @@ class Deployment(Table):
         for name in ("score", "health", "scored_us", "scored_s", "published_us"):
             getattr(self, name)[ours] = getattr(old, name)[theirs]
 
-    def normal_range(self, row: int, name: str) -> tuple[float, float] | tuple[None, None]:
-        """The normal range of an input of an asset, as it is read; None twice if it is unknown."""
-        return self.model.manifest.normal_range(name, int(self.unit[row])) or (None, None)
-
     def adopt_following(self, old: Deployment) -> None:
         """Continue to follow where a deployment of the same version was."""
         if self.following is None or old.following is None:

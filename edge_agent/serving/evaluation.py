@@ -201,20 +201,20 @@ def _contributors(scored: Scored, i: int) -> tuple[Contributor, ...]:
     weights = scored.outputs.contributions[i]
     if np.isnan(weights).any():
         return ()
-    deployment = scored.deployment
-    if deployment.model.manifest.contributors:
+    deployment, manifest = scored.deployment, scored.deployment.model.manifest
+    if manifest.contributors:
         return features_of(scored, i, weights)
     specs = (*deployment.scalars, *deployment.own_tensors)
     i_row = int(scored.row[i])
     signals = deployment.signals[i_row]
+    normal = manifest.normal_ranges(int(deployment.unit[i_row]))
     found = []
     for channel in np.argsort(-np.abs(weights)):
         signal, spec, value = signals[channel], specs[channel], float(scored.last[i, channel])
         name, unit = (signal.name, signal.config.unit) if signal else (spec.name, "")
         weight, unit = float(weights[channel]), unit or spec.unit
-        found.append(
-            Contributor(name, weight, value, unit, *deployment.normal_range(i_row, spec.name))
-        )
+        low_high = normal.get(spec.name, (None, None))
+        found.append(Contributor(name, weight, value, unit, *low_high))
     return tuple(found)
 
 

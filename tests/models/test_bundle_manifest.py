@@ -71,10 +71,8 @@ def test_the_normal_range_of_an_input_is_as_it_is_read() -> None:
         units=("P-1", "P-2"),
         healthy={"flow": several, "valve": Histogram((0.5,), (0.5, 0.5))},
     )
-    assert manifest.normal_range("flow", 0) == (2.5, 7.5)
-    assert manifest.normal_range("flow", 1) == (1045.0, 1055.0)
-    assert manifest.normal_range("valve", 0) is None
-    assert manifest.normal_range("new", 0) is None
+    assert manifest.normal_ranges(0) == {"flow": (2.5, 7.5)}
+    assert manifest.normal_ranges(1)["flow"] == (1045.0, 1055.0)
 
 
 HEALTHY = "threshold: 2.0\nhealthy: {flow: {edges: "

@@ -272,14 +272,15 @@ class Manifest:
         """The values to subtract from each scalar input of a unit, [C]."""
         return [float(_of_unit(spec.offset, unit, 0.0)) for spec in self.scalars]
 
-    def normal_range(self, name: str, unit: int) -> tuple[float, float] | None:
-        """The range of 99 % of a scalar input's healthy values, as read; None: unknown."""
-        usual = self.healthy[name].usual(unit) if name in self.healthy else None
-        if usual is None:
-            return None
-        spec = next(one for one in self.scalars if one.name == name)
-        offset = float(_of_unit(spec.offset, unit, 0.0))
-        return usual[0] + offset, usual[1] + offset
+    def normal_ranges(self, unit: int) -> dict[str, tuple[float, float]]:
+        """The ranges of 99 % of the healthy values of scalar inputs, as read, as far as known."""
+        found = {}
+        for spec in self.scalars:
+            usual = self.healthy[spec.name].usual(unit) if spec.name in self.healthy else None
+            if usual is not None:
+                offset = float(_of_unit(spec.offset, unit, 0.0))
+                found[spec.name] = usual[0] + offset, usual[1] + offset
+        return found
 
     def counter_of(self, unit: int) -> list[bool]:
         """True for the scalar inputs of a unit that are read as steps from row to row, [C]."""
