@@ -36,6 +36,8 @@ STATES: Final = (
 )
 COMMANDS: Final = {
     "ack": "acknowledge an alarm",
+    "confirm": "say that what an acknowledged alarm asks for is done",
+    "comment": "write a comment; the state stays",
     "shelve": "silence an alarm for some time",
     "unshelve": "end a shelving early",
     "suppress": "suppress an alarm by design, until it is unsuppressed",
@@ -216,6 +218,8 @@ def _action(
 
 def _command(args: argparse.Namespace) -> list[Row]:
     body = {"by": args.by or login()}
+    if args.action == "comment" and not args.comment:
+        raise UsageError("which comment?", where="alarms comment", hint="--comment TEXT")
     if args.comment:
         body["comment"] = args.comment
     if args.action == "shelve":

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "ack",
+    "confirm",
+    "comment",
     "shelve",
     "unshelve",
     "suppress",

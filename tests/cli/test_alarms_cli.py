@@ -292,6 +292,20 @@ async def test_the_other_commands(plant: Plant, commands: list[str], state: Alar
     assert alarm.state is state
 
 
+async def test_an_alarm_is_confirmed_and_commented(plant: Plant) -> None:
+    """Confirmed by whoever did what it asked for; a comment leaves its state, and needs words."""
+    async with served(plant) as url:
+        assert await call(url, "confirm", "P-1.pump", "--by", "anna") == 1
+        assert await call(url, "ack", "P-1.pump", "--by", "anna") == 0
+        assert await call(url, "confirm", "P-1.pump", "--by", "bert") == 0
+        assert await call(url, "comment", "P-1.pump", "--by", "bert") == 2
+        assert await call(url, "comment", "P-*", "--by", "bert", "--comment", "seal worn") == 0
+    alarm = plant.table.get("P-1.pump")
+    assert alarm is not None
+    assert (alarm.state, alarm.acked_by, alarm.confirmed_by) == (AlarmState.ACKED, "anna", "bert")
+    assert alarm.comment == "seal worn"
+
+
 async def test_an_alarm_is_called_false(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
     """The answer says what was counted, and what became of the limit."""
     words = ("P-1.pump", "false", "--by", "anna", "--comment", "new oil")

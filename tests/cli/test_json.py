@@ -75,6 +75,8 @@ ON_DAEMON = {
     "assets overhauled": "P-001 --by anna",
     "alarms list": "",
     "alarms ack": "P-042.model --by anna",
+    "alarms confirm": "P-042.model --by anna",
+    "alarms comment": "P-042.model --by anna --comment odd",
     "alarms shelve": "P-042.model --for 1h --by anna",
     "alarms unshelve": "P-042.model --by anna",
     "alarms suppress": "P-042.model --by anna",

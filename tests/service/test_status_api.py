@@ -177,7 +177,7 @@ async def test_a_path_that_is_no_command_says_which_there_are() -> None:
     async with commanding(plant_of(50)) as server:
         status, body, _ = await ask(server, "/api/alarms/X/foo")
     assert status == 404
-    assert "ack, shelve" in body["hint"]
+    assert "ack, confirm" in body["hint"]
 
 
 @pytest.mark.parametrize("kind", ASSET_COMMANDS)
