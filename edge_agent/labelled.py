@@ -201,7 +201,9 @@ class LabelledSet:
 
     def _folder_of(self, verdict: str, part: str) -> Path:
         found = self.folder / f"verdict={verdict}" / f"part={_quoted(part) or _NO_PART}"
-        found.mkdir(parents=True, exist_ok=True)
+        # Not the set's own folder: if it is gone, so is its disk.
+        found.parent.mkdir(exist_ok=True)
+        found.mkdir(exist_ok=True)
         return found
 
 

@@ -216,8 +216,10 @@ class Parts:
         from edge_agent.daemon.trend_recorder import TrendRecorder  # noqa: PLC0415
         from edge_agent.trends import Trends  # noqa: PLC0415
 
-        beside = config.store.path.with_name(f"{config.store.path.name}.trends")
-        trends = Trends(config.trends.path or beside, config.trends.max_bytes)
+        store, path = config.store.path, config.trends.path
+        beside = None if path else store
+        path = path or store.with_name(f"{store.name}.trends")
+        trends = Trends(path, config.trends.max_bytes, beside)
         self.trends = TrendRecorder(self.runtime, trends, self.clock)
 
     def _build_supervisor(self) -> None:

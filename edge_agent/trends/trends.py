@@ -62,15 +62,18 @@ class Trend:
 class Trends:
     """Collects rows, writes them in batches, and answers questions.
 
-    generation: grows when the numbers of series have changed. trouble: why the file cannot be used.
+    beside: the store's file if this one is in its folder: without it nothing is made there, since
+    it may be the empty mount point of a disk. generation: grows when the numbers of series have
+    changed. trouble: why the file cannot be used.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, beside: Path | None = None) -> None:
         self.generation = 0
         self.trouble = ""
         self.lost = 0  # rows
         self._path = path
         self._max_bytes = max_bytes
+        self._beside = beside
         self._file: files.TrendFile | None = None
         self._next_open_s = -float("inf")
         self._flushed_s: int | None = None
@@ -189,6 +192,8 @@ class Trends:
         if monotonic_s < self._next_open_s:
             return
         self._next_open_s = monotonic_s + OPEN_AGAIN_S
+        if self._beside is not None and not self._beside.exists():
+            return  # the alarm of the store says it
         try:
             try:
                 self._use(files.TrendFile(self._path, self._max_bytes))

@@ -278,3 +278,16 @@ def test_held_and_bad_are_told_apart(plant: Plant) -> None:
     rows = plant.read(20)[1]
     assert rows["marks"].tolist() == [HELD, BAD]
     assert rows["used"].tolist() == [1, 0]
+
+
+def test_without_the_disk_of_the_store_no_file_is_made(tmp_path: Path) -> None:
+    """The folder may be an empty mount point: rows wait until the store's file is there."""
+    store = tmp_path / "store.db"
+    trends = Trends(tmp_path / "store.db.trends", 64 << 20, store)
+    trends.tend(0, 0.0)
+    assert list(tmp_path.iterdir()) == []
+    assert not trends.trouble
+    store.touch()
+    trends.tend(60, 61.0)
+    assert (tmp_path / "store.db.trends").exists()
+    trends.close(61)
