@@ -82,9 +82,9 @@ class InferenceLoad(OtherLoad):
 
 
 class QuestionLoad(OtherLoad):
-    """Questions to the manuals, one after the other."""
+    """A question to the manuals each second."""
 
-    pace_s = 0.0
+    pace_s = 1.0
 
     def work(self, connection: http.client.HTTPConnection, number: int) -> None:
         """Ask how a part is changed."""
