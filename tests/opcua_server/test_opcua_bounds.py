@@ -37,7 +37,6 @@ MALFORMED = {
     "a chunk of one megabyte": HELLO + struct.pack("<4sI", b"OPNF", 1 << 20),
     "less than its own header": HELLO + struct.pack("<4sI", b"MSGF", 8),
     "an unknown kind of chunk": HELLO + struct.pack("<4sI", b"MSGX", 64) + bytes(56),
-    "a message before a channel": HELLO + struct.pack("<4sI", b"MSGF", 64) + bytes(56),
     "a hello without an end": struct.pack("<4sIIIIIIi", b"HELF", 32, 0, 1, 1, 0, 0, 1 << 30),
 }
 
@@ -79,10 +78,19 @@ async def said(server: OpcuaServer, data: bytes) -> bytes:
 async def test_what_is_malformed_ends_its_connection(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, or after the time to log in; others are served as before."""
-    monkeypatch.setattr(sessions, "ACTIVATE_S", 0.5)
+    """At once, not after the time to log in; others are served as before."""
+    monkeypatch.setattr(sessions, "ACTIVATE_S", 60.0)  # longer than `said` waits
     async with serving(ServedPlant()) as server:
         assert len(await said(server, MALFORMED[name])) < 200
+        assert await health(server) == 0.75
+
+
+async def test_a_message_before_a_channel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a fault as the answer; the time to log in ends the connection."""
+    monkeypatch.setattr(sessions, "ACTIVATE_S", 0.5)
+    async with serving(ServedPlant()) as server:
+        chunk = struct.pack("<4sI", b"MSGF", 64) + bytes(56)
+        assert len(await said(server, HELLO + chunk)) < 200
         assert await health(server) == 0.75
 
 
