@@ -9,6 +9,8 @@ from edge_agent.signals.episodes import Episode, Problem
 from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
 from edge_agent.signals.limit_state import Bound, Change
 from edge_agent.signals.limits import Crossing, Limits
+from edge_agent.signals.picture import HIDDEN, SIZE, EncodedPicture, cut, to_square
+from edge_agent.signals.picture_look import FAULTS, Look, faults_of, look_at, reference_look
 from edge_agent.signals.points import Points, joined
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.rates import Rates
@@ -30,10 +32,13 @@ from edge_agent.signals.windows import Router, Windows, marks
 __all__ = [
     "BAD",
     "FALSE",
+    "FAULTS",
     "GOOD",
+    "HIDDEN",
     "INPUT_KINDS",
     "KNOWN",
     "MISSING",
+    "SIZE",
     "TRUE",
     "UNCERTAIN",
     "UNKNOWN",
@@ -49,11 +54,13 @@ __all__ = [
     "ConditionChange",
     "Conditions",
     "Crossing",
+    "EncodedPicture",
     "Episode",
     "Gate",
     "InputKind",
     "Layout",
     "Limits",
+    "Look",
     "Observed",
     "Outage",
     "Points",
@@ -67,7 +74,12 @@ __all__ = [
     "WaveWindows",
     "WindowSet",
     "Windows",
+    "cut",
+    "faults_of",
     "joined",
+    "look_at",
     "marks",
+    "reference_look",
     "signs_of_life",
+    "to_square",
 ]
