@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -137,10 +137,40 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A part of a picture, in pixels of the picture as it came.
+
+    share: of what all boxes have above the limit, 0..1.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """The picture that an assessment is about.
+
+    picture_id: of its thumbnail. width, height: of the picture as it came. boxes: the parts that
+    look wrong, the largest share first.
+    """
+
+    picture_id: str
+    camera: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """The content of an alert except its state; replaced by each raise and update.
 
-    stage: its block of ISO 13374, if that is not the one of the alarm's policy.
+    stage: its block of ISO 13374, if that is not the one of the alarm's policy. picture: of a
+    camera's alarm.
     """
 
     message_key: str
@@ -153,6 +183,7 @@ class Detail:
     window: WindowInfo | None = None
     model: ModelInfo | None = None
     stage: str = ""
+    picture: PictureInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +239,14 @@ class Alarm:
     shelved_by: str = ""
     confirmed_by: str = ""  # who confirmed an acknowledged alarm; empty after a new raise
     comment: str = ""  # comment of the last command; empty after a new raise
+
+
+def plain_alarm(alarm: Alarm) -> dict[str, Any]:
+    """The alarm as plain dicts, lists, strings and numbers, as releases before cameras read it."""
+    data = asdict(alarm)
+    if data["detail"] is not None and data["detail"]["picture"] is None:
+        del data["detail"]["picture"]
+    return data
 
 
 @dataclass(frozen=True, slots=True)

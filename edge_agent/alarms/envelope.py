@@ -19,7 +19,7 @@ from edge_agent.alarms.experience import last_time
 from edge_agent.alarms.texts import load_texts, printable
 from edge_agent.clock import US_PER_MS
 from edge_agent.config.schema import AlarmRule
-from edge_agent.messages import AlarmState, Message, Transition, TransitionKind
+from edge_agent.messages import AlarmState, Message, Transition, TransitionKind, plain_alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -30,12 +30,21 @@ if TYPE_CHECKING:
 
     SaidOf: TypeAlias = Callable[[Sequence[str]], list[dict[str, Any]]]
 
-    from edge_agent.messages import Alarm, Contributor, Detail, ModelInfo, WindowInfo
+    from edge_agent.messages import (
+        Alarm,
+        Contributor,
+        Detail,
+        ModelInfo,
+        PictureInfo,
+        WindowInfo,
+    )
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 DATA_SCHEMA: Final = "urn:edge-agent:schema:alert:1"
 TYPE_PREFIX: Final = "io.edge-agent.alarm."
 MAX_CONTRIBUTORS: Final = 5
+MAX_BOXES: Final = 8
+PICTURES: Final = "/api/pictures/"  # before the id of a thumbnail
 ALERT: Final = "alert"
 EVENT: Final = "event"
 
@@ -143,7 +152,7 @@ def envelope(  # noqa: PLR0913 (each names a different thing)
     last: what was written about its last occurrence.
     """
     alarm = transition.alarm
-    record = {"record": asdict(alarm)} if with_record else {}
+    record = {"record": plain_alarm(alarm)} if with_record else {}
     event = {
         "specversion": "1.0",
         "id": f"{alarm.alarm_id}:{alarm.seq}",
@@ -277,7 +286,7 @@ def _last_time(alarm: Alarm, said_of: SaidOf) -> dict[str, Any] | None:
 
 
 def _finding(detail: Detail | None) -> dict[str, Any]:
-    """Return the finding; every key is always present."""
+    """Return the finding; every key is always present, except `picture`: of cameras only."""
     none = dict.fromkeys(("score", "probability", "rul_h", "window", "model"))
     if detail is None:
         return {"failure_mode": "", "contributors": [], **none}
@@ -290,6 +299,22 @@ def _finding(detail: Detail | None) -> dict[str, Any]:
         "contributors": _contributors(detail.contributors),
         "window": None if window is None else _window(window),
         "model": None if model is None else _model(model),
+        **({} if detail.picture is None else {"picture": _picture(detail.picture)}),
+    }
+
+
+def _picture(picture: PictureInfo) -> dict[str, Any]:
+    """Show a picture: where its thumbnail is, relative to the gateway's HTTP address."""
+    boxes = [
+        {**asdict(one), "share": _share(one.share) or 0.0} for one in picture.boxes[:MAX_BOXES]
+    ]
+    return {
+        "id": picture.picture_id,
+        "url": f"{PICTURES}{picture.picture_id}",
+        "camera": picture.camera,
+        "width": picture.width,
+        "height": picture.height,
+        "boxes": boxes,
     }
 
 

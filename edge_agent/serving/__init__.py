@@ -15,6 +15,7 @@ from edge_agent.serving.evaluation import (
 from edge_agent.serving.followed import Followed
 from edge_agent.serving.lifecycle import AUTOMATIC, COMMAND, DAEMON, ModelChange
 from edge_agent.serving.reconciler import RECONCILE_EVERY_S, ModelLoader, Reconciler
+from edge_agent.serving.regions import Region, regions_of
 from edge_agent.serving.runs import inputs_of
 from edge_agent.serving.scored import Scored, ScoreState
 from edge_agent.serving.track_record import TrackRecord, anomaly_models
@@ -33,6 +34,7 @@ __all__ = [
     "ModelChange",
     "ModelLoader",
     "Reconciler",
+    "Region",
     "ScoreState",
     "Scored",
     "TrackRecord",
@@ -43,5 +45,6 @@ __all__ = [
     "fault_of",
     "inputs_of",
     "observation",
+    "regions_of",
     "reportable",
 ]

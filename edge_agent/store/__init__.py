@@ -7,6 +7,7 @@ from edge_agent.store.files import InUseError
 from edge_agent.store.inspection import look_at_store
 from edge_agent.store.journal import AuditFilter, HistoryFilter, alarm_from_dict
 from edge_agent.store.outbox import DroppedMessages, Line, OutboxStats, Waiting
+from edge_agent.store.pictures import KeptPicture, PictureFolder
 from edge_agent.store.reader import JournalReader
 from edge_agent.store.schema import FileError
 from edge_agent.store.store import Store
@@ -19,8 +20,10 @@ __all__ = [
     "HistoryFilter",
     "InUseError",
     "JournalReader",
+    "KeptPicture",
     "Line",
     "OutboxStats",
+    "PictureFolder",
     "Store",
     "StoreWorker",
     "Waiting",

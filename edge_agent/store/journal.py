@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.messages import (
     KEY_MARK,
     Alarm,
     AlarmState,
+    Box,
     Contributor,
     Detail,
     ModelInfo,
     Ne107,
+    PictureInfo,
     Transition,
     TransitionKind,
     WindowInfo,
+    plain_alarm,
 )
 
 if TYPE_CHECKING:
@@ -259,7 +261,7 @@ def claim_command(db: sqlite3.Connection, command_id: str, expires_us: int, now_
 
 def alarm_to_dict(alarm: Alarm) -> dict[str, Any]:
     """Return the alarm as plain dicts, lists, strings and numbers; None if there is nothing."""
-    return asdict(alarm)
+    return plain_alarm(alarm)
 
 
 def alarm_from_dict(data: Mapping[str, Any]) -> Alarm:
@@ -280,7 +282,7 @@ def alarm_to_json(alarm: Alarm) -> str:
 
     Not orjson: it writes NaN as null, and the value of a contributor whose sensor is lost is NaN.
     """
-    return json.dumps(asdict(alarm), separators=(",", ":"), default=_plain)
+    return json.dumps(alarm_to_dict(alarm), separators=(",", ":"), default=_plain)
 
 
 def alarm_from_json(text: str) -> Alarm:
@@ -301,15 +303,20 @@ def _restored(alarm_id: str, text: str) -> Iterator[Alarm]:
 
 
 def _detail(data: Mapping[str, Any]) -> Detail:
-    window, model = data["window"], data["model"]
+    window, model, picture = data["window"], data["model"], data.get("picture")
     return Detail(
         **{
             **data,
             "contributors": tuple(Contributor(**one) for one in data["contributors"]),
             "window": None if window is None else WindowInfo(**window),
             "model": None if model is None else ModelInfo(**model),
+            "picture": None if picture is None else _picture(picture),
         }
     )
+
+
+def _picture(data: Mapping[str, Any]) -> PictureInfo:
+    return PictureInfo(**{**data, "boxes": tuple(Box(**one) for one in data["boxes"])})
 
 
 def _plain(value: object) -> object:

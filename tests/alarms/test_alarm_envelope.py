@@ -23,10 +23,12 @@ from edge_agent.config.types import Name
 from edge_agent.messages import (
     Alarm,
     AlarmState,
+    Box,
     Contributor,
     Detail,
     ModelInfo,
     Ne107,
+    PictureInfo,
     Transition,
     TransitionKind,
     WindowInfo,
@@ -161,7 +163,7 @@ def test_every_kind_and_state_is_valid(
     alarm = replace(ALARM, state=state, detail=detail, shelved_until_us=us(60))
     made = event(Transition(kind, us(0), alarm, "anna"))
     known = SCHEMA["$defs"]["data"]["properties"].keys()
-    assert made["data"].keys() == known - {"record"}  # which only a pair of gateways sends
+    assert made["data"].keys() == known - {"record", "picture"}  # of a pair of gateways, of cameras
     assert (made["data"]["transition"], made["data"]["state"]) == (kind, state)
     assert made["type"].endswith(f".{kind}")
 
@@ -233,7 +235,9 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$id"] == event(RAISED)["dataschema"]
     data = SCHEMA["$defs"]["data"]
-    assert data["required"] == [one for one in data["properties"] if one != "record"]
+    assert data["required"] == [
+        one for one in data["properties"] if one not in {"record", "picture"}
+    ]
 
 
 @pytest.mark.parametrize("name", SCHEMA["$defs"]["data"]["required"])
@@ -337,3 +341,17 @@ def test_a_new_alarm_as_json_has_no_times() -> None:
 def test_first_seen_is_unknown_before_any_raise() -> None:
     shelved = replace(ALARM, count=0, active=False, state=AlarmState.SHELVED)
     assert event(Transition(TransitionKind.SHELVE, 0, shelved))["data"]["first_seen"] is None
+
+
+def test_a_cameras_alarm_names_its_picture_and_the_boxes_on_it() -> None:
+    """The schema holds it; any other alarm has no such key, as before cameras."""
+    boxes = tuple(Box(10 * n, 4, 30, 20, math.nan if n else 0.75) for n in range(12))
+    shown = PictureInfo("seam-18f2.a1", "seam", 1920, 1080, boxes)
+    told = event(replace(RAISED, alarm=replace(ALARM, detail=replace(DETAIL, picture=shown))))
+    picture = told["data"]["picture"]
+    assert picture["url"] == "/api/pictures/seam-18f2.a1"
+    assert (picture["camera"], picture["width"], picture["height"]) == ("seam", 1920, 1080)
+    assert picture["boxes"][0] == {"x": 0, "y": 4, "width": 30, "height": 20, "share": 0.75}
+    assert len(picture["boxes"]) == 8
+    assert picture["boxes"][1]["share"] == 0.0
+    assert "picture" not in event(RAISED)["data"]

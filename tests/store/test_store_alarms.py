@@ -20,10 +20,12 @@ from edge_agent.errors import StoreError
 from edge_agent.messages import (
     Alarm,
     AlarmState,
+    Box,
     Contributor,
     Detail,
     ModelInfo,
     Ne107,
+    PictureInfo,
     Transition,
     TransitionKind,
     WindowInfo,
@@ -260,3 +262,13 @@ def test_the_audit_comes_in_pages(tmp_path: Path, clock: FakeClock) -> None:
     rest = store.audit_log(AuditFilter(before=page[-1]["row"]))
     assert [row["subject"] for row in page + rest] == ["a4", "a3", "a2", "a1", "a0"]
     store.close()
+
+
+def test_a_cameras_alarm_comes_back_with_its_picture() -> None:
+    """And no other alarm has a key for it, so that an older release reads them."""
+    seen = PictureInfo("seam-1", "seam", 640, 480, (Box(1, 2, 30, 40, 0.5),))
+    alarm = Alarm("a", "P-1", detail=Detail("anomaly", picture=seen))
+    assert alarm_from_json(alarm_to_json(alarm)) == alarm
+    plain = alarm_to_json(Alarm("a", "P-1", detail=Detail("anomaly")))
+    assert "picture" not in json.loads(plain)["detail"]
+    assert alarm_from_json(plain).detail == Detail("anomaly")
