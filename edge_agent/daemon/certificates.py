@@ -84,9 +84,11 @@ def _validities(config: Config) -> Iterator[Validity]:
 
 
 def links_of(config: Config) -> Iterator[tuple[str, object]]:
-    """`source.NAME` and `sink.NAME` with their structs."""
+    """`source.NAME`, `sink.NAME` and `opcua_server` with their structs."""
     yield from ((f"source.{name}", struct) for name, struct in config.sources.items())
     yield from ((f"sink.{name}", struct) for name, struct in config.sinks.items())
+    if config.opcua_server.enabled:
+        yield "opcua_server", config.opcua_server
 
 
 def unusable_keys(config: Config) -> Iterator[str]:
@@ -137,8 +139,8 @@ def _is_all_there(tls: Tls) -> bool:
 
 
 def _config_key(link: str, key: str) -> str:
-    room, _, name = link.partition(".")
-    return f"{room}s.{name}.{key}"
+    room, dot, name = link.partition(".")
+    return f"{room}s.{name}.{key}" if dot else f"{link}.{key}"
 
 
 def _date(seconds: float) -> str:
@@ -241,7 +243,7 @@ class Certificates:
 
 
 def _fault(link: str, found: Sequence[Validity], now_s: float) -> Fault | None:
-    name = link.partition(".")[2]
+    name = link.partition(".")[2] or link
     wrong = [one for one in found if one.problem(now_s)]
     if wrong:
         problem = wrong[0].problem(now_s)

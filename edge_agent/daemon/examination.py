@@ -26,6 +26,7 @@ from edge_agent.daemon.examine_machine import (
     running,
     store,
 )
+from edge_agent.daemon.examine_opcua import opcua_server
 from edge_agent.errors import EdgeAgentError
 from edge_agent.findings import Finding, error, fine, ordered, warning
 from edge_agent.plant import Plant
@@ -199,6 +200,7 @@ CONNECT: Final[tuple[Probe, ...]] = (
     http_port,
     http_group,
     http_keys,
+    opcua_server,
 )
 DEEP: Final[tuple[Probe, ...]] = (_each_address, disk, models, running)
 

@@ -28,7 +28,7 @@ async def http_port(examined: Examined) -> list[Finding]:
     if not http.enabled or not http.port:
         return []
     try:
-        await asyncio.to_thread(_bind, http.host, http.port)
+        await asyncio.to_thread(bind, http.host, http.port)
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:
             return [await _who_answers(examined)]
@@ -93,7 +93,8 @@ def _of_key(key: Key, now_ms: int) -> Finding | None:
     )
 
 
-def _bind(host: str, port: int) -> None:
+def bind(host: str, port: int) -> None:
+    """Bind a port for a moment; OSError if this is not possible. Blocks."""
     rows: Iterable[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = next(iter(rows))
     with socket.socket(family, kind, protocol) as one:

@@ -29,7 +29,7 @@ REMEMBERED_IDS: Final = 1024
 # A burst, as of a panel that acknowledges each alarm of a power cut, and then so many a second.
 BURST: Final = 2000.0
 RATE_HZ: Final = 50.0
-KINDS: Final = ("ack", "shelve", "feedback", "healthy")
+KINDS: Final = ("ack", "confirm", "comment", "shelve", "unshelve", "feedback", "healthy")
 _PLACE_LEVELS: Final = 5  # enterprise/site/area/line/asset
 
 
@@ -104,8 +104,9 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
     """Decode `{id, alarm_id, expires, by, comment, ..}`; DecodeError with a bounded reason.
 
     expires: epoch milliseconds, or ISO 8601 (UTC where it names no zone), at most `MAX_AHEAD_S`
-    ahead, since ids are remembered for this long; duration_s: for `shelve`; verdict and
-    part: for `feedback`; alarm_id: not for `healthy`, which is about the asset of the topic.
+    ahead, since ids are remembered for this long; comment: optional except for `comment`;
+    duration_s: for `shelve`; verdict and part: for `feedback`; alarm_id: not for `healthy`, which
+    is about the asset of the topic.
     """
     if len(payload) > MAX_BYTES:
         raise DecodeError("oversized", f"{len(payload)} bytes")
@@ -124,7 +125,7 @@ def parse_command(topic: str, payload: bytes, now_us: int) -> Command:
         duration_s=_duration_s(data) if kind == "shelve" else 0.0,
         id=_text(data, "id"),
         place=_place(topic),
-        comment=_text(data, "comment") if data.get("comment") else "",
+        comment=_comment(data, kind),
         verdict=_verdict(data) if kind == "feedback" else "",
         part=_part(data) if kind == "feedback" else "",
         expires_us=round(expires_us),
@@ -158,6 +159,11 @@ def _text(data: dict[str, Any], key: str, default: str = "") -> str:
     if key == "by" and KEY_MARK in f" {value}":
         raise DecodeError("malformed", f"by may not contain{KEY_MARK}")
     return value
+
+
+def _comment(data: dict[str, Any], kind: str) -> str:
+    is_said = bool(data.get("comment")) or kind == "comment"
+    return _text(data, "comment") if is_said else ""
 
 
 def _duration_s(data: dict[str, Any]) -> float:

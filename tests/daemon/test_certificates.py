@@ -11,6 +11,7 @@ from support import value_of
 
 from edge_agent.clock import US_PER_S, FakeClock
 from edge_agent.config.schema import Config
+from edge_agent.config.settings import OpcuaServer
 from edge_agent.config.types import Name
 from edge_agent.daemon.certificates import Certificates, certificate_problems
 from edge_agent.ops.metrics import Metrics
@@ -63,6 +64,24 @@ async def test_a_certificate_that_holds_is_a_metric_and_no_fault(
         200, abs=0.01
     )
     assert rig.watch.faults() == []
+
+
+async def test_certificates_of_our_opcua_server_are_watched_when_it_is_on(
+    pair: Callable[..., Pair],
+) -> None:
+    rig = Rig()
+    own = pair("own", -1, 10)
+    for is_on in (True, False):
+        served = OpcuaServer(enabled=is_on, certificate=own.certificate, private_key=own.key)
+        rig.config = Config(opcua_server=served)
+        await rig.watch.read_files()
+        assert [fault.what for fault in rig.watch.faults()] == (
+            ["certificate_expires.opcua_server"] if is_on else []
+        )
+        _, warned = certificate_problems(rig.config)
+        assert [line.partition(": ")[0] for line in warned] == (
+            ["opcua_server.certificate"] if is_on else []
+        )
 
 
 async def test_thirty_days_before_its_end_it_is_a_fault_of_lower_rank(

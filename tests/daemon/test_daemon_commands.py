@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from edge_agent.messages import Alarm
     from edge_agent.testing import Mosquitto
 
 pytestmark = pytest.mark.integration
@@ -103,6 +104,27 @@ async def test_commands_over_the_bus(alarmed: Running, bus: Subscriber) -> None:
     alarm = alarmed.daemon.runtime.alarms.get(ALARM)
     assert alarm is not None
     assert abs(alarm.shelved_until_us // 1000 - now_ms() - 1_800_000) < 30_000
+    command(bus, "unshelve", by="ben")
+    await until(lambda: alarmed.states() == {ALARM: "unack"}, "unshelved")
+
+
+async def test_done_and_said_over_the_bus(alarmed: Running, bus: Subscriber) -> None:
+    """A comment leaves the state; what is acknowledged can be confirmed as done, and by whom."""
+    command(bus, "comment", by="ben", comment="belt ordered")
+    await until(lambda: _alarm(alarmed).comment == "belt ordered", "said")
+    assert alarmed.states() == {ALARM: "unack"}
+    command(bus, "confirm", by="ben")
+    await until(lambda: counted(alarmed, "refused") == 1, "nobody has acknowledged it")
+    command(bus, "ack", by="ben")
+    command(bus, "confirm", by="anna", comment="new belt")
+    await until(lambda: _alarm(alarmed).confirmed_by == "anna", "confirmed")
+    assert (_alarm(alarmed).state, _alarm(alarmed).comment) == ("acked", "new belt")
+
+
+def _alarm(running: Running) -> Alarm:
+    found = running.daemon.runtime.alarms.get(ALARM)
+    assert found is not None
+    return found
 
 
 async def test_commands_that_must_not_count(alarmed: Running, bus: Subscriber) -> None:

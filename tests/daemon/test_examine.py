@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,6 +184,37 @@ async def test_a_store_that_is_none(tmp_path: Path) -> None:
     assert len(told) == 1
     assert "file is not a database" in told[0]
     assert (tmp_path / "store.db").read_text() == "x" * 5000
+
+
+async def test_the_opcua_server_is_looked_at(tmp_path: Path) -> None:
+    """Its port, its pair of certificate and key, and passwords that are too short."""
+    ours, other = (make_pair(tmp_path, name, f"urn:test:{name}") for name in ("ours", "other"))
+    (tmp_path / "short").write_text("secret\n")
+    (tmp_path / "short").chmod(0o600)
+    keys = {"certificate": str(ours.certificate), "private_key": str(ours.key)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        section = {"enabled": True, "port": port, **keys}
+        found = await look(tmp_path, opcua_server=section)
+        (line,) = [one for one in bad(found) if one.startswith("opcua_server:")]
+        assert f"127.0.0.1:{port} is taken by another program" in line
+        assert "encrypted, as urn:test:ours" in {one.what for one in found}
+
+        def daemon(_url: str, path: str) -> bytes:
+            if path != "/api/summary":
+                raise ConnectError("no answer", where=path)
+            return json.dumps({"gateway": "gateway", "troubles": []}).encode()
+
+        named = {"gateway": {"id": "gateway"}, "opcua_server": section}
+        found = await look(tmp_path, ask=daemon, **named)
+        assert not [one for one in bad(found) if one.startswith("opcua_server:")]
+    section = {"enabled": True, "port": 0, **keys, "private_key": str(other.key)}
+    assert any("has another key" in one for one in bad(await look(tmp_path, opcua_server=section)))
+    section = {"enabled": True, "port": 0, "users": {"anna": {"file": str(tmp_path / "short")}}}
+    (line,) = [
+        one for one in bad(await look(tmp_path, opcua_server=section)) if "opcua_server" in one
+    ]
+    assert "opcua_server.users.anna: shorter than 8 characters" in line
 
 
 async def test_what_the_running_daemon_complains_of(tmp_path: Path) -> None:

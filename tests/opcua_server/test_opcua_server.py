@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from edge_agent.opcua_server.ua_types import number_node, status, text_node
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from opcua_support import Pair
 
 IDS = ObjectIds
 SERVER = number_node(IDS.Server)
@@ -297,6 +300,49 @@ async def test_beyond_loopback_all_is_encrypted(tmp_path: Path) -> None:
                     client.set_user(user)
                     client.set_password("correct horse")
                 assert await _is_welcome(client) is is_welcome
+
+
+async def test_trusted_certificates_log_in_and_others_do_not(tmp_path: Path) -> None:
+    """By the user's certificate or the program's own: its common name is who acknowledged."""
+    ours = make_pair(tmp_path, "server", "urn:test:gateway")
+    panel = make_pair(tmp_path, "panel", CLIENT_URI)
+    anna = make_pair(tmp_path, "anna", "urn:test:anna")
+    stranger = make_pair(tmp_path, "stranger", CLIENT_URI)
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    for pair in (panel, anna):
+        shutil.copy(pair.certificate, trusted)
+    keys = {"certificate": ours.certificate, "private_key": ours.key, "trusted": trusted}
+    plant = ServedPlant()
+    for level in (2.0, 3.0):
+        plant.see(ID, level)
+    async with serving(plant, host="0.0.0.0", **keys) as server:  # noqa: S104 (on purpose)
+        for program, person, is_welcome in (
+            (panel, anna, True),
+            (panel, None, True),
+            (stranger, None, False),
+            (panel, stranger, False),
+        ):
+            client = await _with_certificates(server.port, program, person)
+            assert await _is_welcome(client) is is_welcome, (program, person)
+        client = await _with_certificates(server.port, panel, anna)
+        async with client:
+            one = Scada(client)
+            event = await one.value("EventId")
+            assert await one.call(ACK, event, ua.LocalizedText("seen")) == 0
+    alarm = plant.table.get(ID)
+    assert alarm is not None
+    assert alarm.acked_by == "anna (opcua)"
+
+
+async def _with_certificates(port: int, program: Pair, person: Pair | None) -> Client:
+    client = Client(f"opc.tcp://127.0.0.1:{port}", timeout=20)
+    client.application_uri = CLIENT_URI
+    await client.set_security(SecurityPolicyBasic256Sha256, program.certificate, program.key)
+    if person is not None:
+        await client.load_client_certificate(person.certificate)
+        await client.load_private_key(person.key)
+    return client
 
 
 async def _is_welcome(client: Client) -> bool:

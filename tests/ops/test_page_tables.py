@@ -91,6 +91,32 @@ async def test_many_alarms_are_acknowledged_and_shelved_with_one_comment(tmp_pat
         assert page.console == []
 
 
+async def test_what_is_done_and_what_is_said_are_commands_of_the_table(tmp_path: Path) -> None:
+    """A comment alone needs its text; Confirm is for what is acknowledged and not yet confirmed."""
+    status = big_plant(2, 0)
+    status.alarm_rows += [
+        alarm_row("M-0000.model", state="acked"),
+        alarm_row("M-0001.model", state="acked", confirmed_by="Ben"),
+    ]
+    async with viewing(tmp_path, status, "/#/alarms") as page:
+        await page.until("document.querySelectorAll('[data-alarm]').length === 2")
+        await page.js("operator.value = 'Lena'")
+        await page.js("document.getElementById('select-all').click()")
+        button = "document.getElementById('bulk-comment-only')"
+        assert await page.js(f"{button}.disabled")
+        field = "document.getElementById('bulk-comment')"
+        await page.js(f"{field}.value = 'belt ordered'; {field}.oninput()")
+        await page.js(f"{button}.click()")
+        said = "document.getElementById('bulk-said').textContent"
+        await page.until(f"{said}.startsWith('2 changed')")
+        await page.js("document.getElementById('select-all').click()")
+        await page.js("document.getElementById('bulk-confirm').click()")
+        await page.until(f"{said}.startsWith('2 changed')")
+        done = [(kind, who, text) for kind, _, who, _, text in status.selected]
+        assert done == [("comment", "Lena", "belt ordered"), ("confirm", "Lena", "")]
+        assert page.console == []
+
+
 async def test_the_table_is_sorted_filtered_and_grouped(tmp_path: Path) -> None:
     status = shown_plant()
     first = f"document.querySelector('{ROW}').innerText"

@@ -53,7 +53,10 @@ def reason_of(payload: bytes, kind: str = "shelve") -> str:
 def test_filters_reach_every_asset_and_only_commands() -> None:
     assert command_filters("edge") == [
         "edge/+/+/+/+/+/_pdm/cmd/ack",
+        "edge/+/+/+/+/+/_pdm/cmd/confirm",
+        "edge/+/+/+/+/+/_pdm/cmd/comment",
         "edge/+/+/+/+/+/_pdm/cmd/shelve",
+        "edge/+/+/+/+/+/_pdm/cmd/unshelve",
         "edge/+/+/+/+/+/_pdm/cmd/feedback",
         "edge/+/+/+/+/+/_pdm/cmd/healthy",
     ]
@@ -68,6 +71,14 @@ def test_a_command_says_what_who_how_long_and_where() -> None:
 def test_an_acknowledgement_needs_no_duration_and_an_actor_has_a_default() -> None:
     command = parse_command(TOPIC + "ack", encoded(duration_s=None, by=None), NOW_US)
     assert (command.kind, command.duration_s, command.actor) == ("ack", 0.0, "mqtt")
+
+
+def test_a_comment_needs_its_text() -> None:
+    """All other commands may have one."""
+    assert reason_of(encoded(duration_s=None), "comment") == "malformed"
+    said = parse_command(TOPIC + "comment", encoded(comment="belt ordered"), NOW_US)
+    assert (said.kind, said.comment) == ("comment", "belt ordered")
+    assert parse_command(TOPIC + "confirm", encoded(comment=None), NOW_US).comment == ""
 
 
 def test_healthy_is_said_of_the_asset_of_the_topic() -> None:

@@ -27,6 +27,7 @@ export function alarmCard(command, confirmHealthy) {
     const advised = el("details", "", el("summary", "", t("advice")), advice);
     const failure = el("p", "failure");
     const ack = el("button", "", t("ack"));
+    const confirm = el("button", "", t("confirm"));
     const shelve = shelveMenu();
     const unshelve = el("button", "", t("unshelve"));
     const healthy = el("button", "", t("healthy"));
@@ -48,7 +49,7 @@ export function alarmCard(command, confirmHealthy) {
     const root = el("article", "alarm", mark,
       el("div", "body", message, facts, comment, bars, advised, question.root, judgement.root,
         done, judged, failure),
-      el("div", "actions", ack, shelve, unshelve, feedback, healthy));
+      el("div", "actions", ack, confirm, shelve, unshelve, feedback, healthy));
     root.dataset.alarm = id;
     reason.maxLength = 500;
     reason.placeholder = t("comment");
@@ -60,6 +61,7 @@ export function alarmCard(command, confirmHealthy) {
 
     const send = async (kind, more) => text(failure, await command(kind, id, more));
     ack.onclick = () => send("ack");
+    confirm.onclick = () => send("confirm");
     yes.onclick = async () => {
       const said = await confirmHealthy(first.asset);
       text(failure, said);
@@ -102,6 +104,7 @@ export function alarmCard(command, confirmHealthy) {
         text(advice, pick(alarm.advice));
         advised.hidden = !advice.textContent;
         ack.hidden = !TO_ACK.has(alarm.state);
+        confirm.hidden = alarm.state !== "acked" || Boolean(alarm.confirmed_by);
         shelve.hidden = PARKED.has(alarm.state);
         unshelve.hidden = alarm.state !== "shelved";
         healthy.hidden = !alarm.follows || !alarm.active;
@@ -150,6 +153,7 @@ function more(alarm) {
   if (alarm.state === "shelved" && alarm.shelved_by) {
     parts.push(t("by", { name: alarm.shelved_by }));
   } else if (alarm.acked_by) parts.push(t("by", { name: alarm.acked_by }));
+  if (alarm.confirmed_by) parts.push(t("confirmed_by", { name: alarm.confirmed_by }));
   if (alarm.feedback) parts.push(t(`called_${alarm.feedback}`));
   const model = alarm.detail?.model;
   if (model) parts.push(`${model.name} ${model.version}`);

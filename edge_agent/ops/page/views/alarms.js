@@ -111,8 +111,13 @@ class AlarmTable {
     const ack = make("button", { id: "bulk-ack", type: "button" }, t("ack"));
     const shelve = choice("bulk-shelve", t("shelve"), [["", t("shelve")], ...SHELVE_MIN.map((min) => [min * 60, spanOf(min)])]);
     const unshelve = make("button", { id: "bulk-unshelve", type: "button" }, t("unshelve"));
+    const confirm = make("button", { id: "bulk-confirm", type: "button" }, t("confirm"));
+    this.remark = make("button", { id: "bulk-comment-only", type: "button", disabled: true }, t("add_comment"));
     this.said = make("span", { id: "bulk-said", role: "status" });
     ack.onclick = () => this.command("ack");
+    confirm.onclick = () => this.command("confirm");
+    this.remark.onclick = () => this.command("comment");
+    this.comment.oninput = () => { this.remark.disabled = !this.comment.value.trim(); };
     unshelve.onclick = () => this.command("unshelve");
     shelve.onchange = () => {
       const seconds = Number(shelve.value);
@@ -120,7 +125,7 @@ class AlarmTable {
       this.command("shelve", { duration_s: seconds });
     };
     this.bar = make("div", { className: "bulk acknowledge", role: "group", "aria-label": t("bulk") },
-      this.selectedCount, this.comment, ack, shelve, unshelve, this.said);
+      this.selectedCount, this.comment, ack, confirm, this.remark, shelve, unshelve, this.said);
     return this.bar;
   }
 
@@ -328,6 +333,7 @@ class AlarmTable {
     }
     if (!failure) {
       this.comment.value = ""; // it was about these alarms
+      this.remark.disabled = true;
       this.selected.clear();
       this.list.render();
       this.showSelected();
