@@ -205,8 +205,7 @@ async def test_the_opcua_server_is_looked_at(tmp_path: Path) -> None:
                 raise ConnectError("no answer", where=path)
             return json.dumps({"gateway": "gateway", "troubles": []}).encode()
 
-        named = {"gateway": {"id": "gateway"}, "opcua_server": section}
-        found = await look(tmp_path, ask=daemon, **named)
+        found = await look(tmp_path, ask=daemon, gateway={"id": "gateway"}, opcua_server=section)
         assert not [one for one in bad(found) if one.startswith("opcua_server:")]
     section = {"enabled": True, "port": 0, **keys, "private_key": str(other.key)}
     assert any("has another key" in one for one in bad(await look(tmp_path, opcua_server=section)))

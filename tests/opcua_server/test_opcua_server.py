@@ -340,7 +340,7 @@ async def _with_certificates(port: int, program: Pair, person: Pair | None) -> C
     client.application_uri = CLIENT_URI
     await client.set_security(SecurityPolicyBasic256Sha256, program.certificate, program.key)
     if person is not None:
-        await client.load_client_certificate(person.certificate)
+        await client.load_client_certificate(str(person.certificate))
         await client.load_private_key(person.key)
     return client
 
