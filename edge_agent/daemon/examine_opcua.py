@@ -56,17 +56,12 @@ def _taken(examined: Examined, where: str) -> Finding:
 def _logins(config: OpcuaServer) -> list[Finding]:
     """The key pair and the passwords, read as the server reads them. Blocks."""
     # The library behind them takes long to import, and few gateways have this server.
-    from edge_agent.opcua_server.users import Users  # noqa: PLC0415
-    from edge_agent.sources.opcua.trust import application_uri, read_pair  # noqa: PLC0415
+    from edge_agent.opcua_server import users  # noqa: PLC0415
 
     try:
-        Users(config)
-        if config.certificate is None or config.private_key is None:
-            return []
-        secret = config.private_key_password
-        password = None if secret is None else secret.reveal()
-        uri = application_uri(read_pair(config.certificate, config.private_key, password)[0])
+        users.Users(config)
+        pair = users.key_pair(config)
     except EdgeAgentError as problem:
         where = problem.where or _WHERE
         return [error(_WHERE, f"{where}: {problem.message}", problem.hint)]
-    return [fine(_WHERE, f"encrypted, as {uri}")]
+    return [fine(_WHERE, f"encrypted, as {pair.uri}")] if pair else []

@@ -32,9 +32,8 @@ from edge_agent.opcua_server.nodes import MadeNodes
 from edge_agent.opcua_server.sessions import MAX_OPERATIONS, Session, SessionServer
 from edge_agent.opcua_server.space import MACHINES, NAMESPACE, PlantSpace, Shown
 from edge_agent.opcua_server.ua_types import number_node, text_node
-from edge_agent.opcua_server.users import Users
+from edge_agent.opcua_server.users import Users, key_pair
 from edge_agent.ops.access import WrongKeys
-from edge_agent.sources.opcua.trust import application_uri, read_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -161,14 +160,10 @@ class OpcuaServer:
             policies.append(ua.SecurityPolicyType.NoSecurity)
         if config.is_loopback or config.trusted is not None:
             tokens.append(ua.AnonymousIdentityToken)
-        if config.certificate is not None and config.private_key is not None:
-            secret = config.private_key_password
-            password = None if secret is None else secret.reveal()
-            pair = await asyncio.to_thread(
-                read_pair, config.certificate, config.private_key, password
-            )
-            uri = application_uri(pair[0])
-            server.iserver.certificate, server.iserver.private_key = pair
+        pair = await asyncio.to_thread(key_pair, config)
+        if pair is not None:
+            uri = pair.uri
+            server.iserver.certificate, server.iserver.private_key = pair.certificate, pair.key
             policies += _POLICIES
             if config.trusted is not None:
                 tokens.append(ua.X509IdentityToken)

@@ -17,9 +17,11 @@ from cryptography.x509.oid import NameOID
 
 from edge_agent.config.settings import AnonymousMay
 from edge_agent.errors import ConfigError, EdgeAgentError
-from edge_agent.sources.opcua.trust import check_trusted
+from edge_agent.sources.opcua.trust import application_uri, check_trusted, read_pair
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
     from edge_agent.config.settings import OpcuaServer
 
 MIN_PASSWORD: Final = 8
@@ -37,6 +39,25 @@ class Person(User):
     def actor(self) -> str:
         """Who gave a command, as the audit shows it."""
         return f"{self.name or _NOBODY} (opcua)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The server's certificate, its key, and the application URI that it names."""
+
+    certificate: x509.Certificate
+    key: RSAPrivateKey
+    uri: str
+
+
+def key_pair(config: OpcuaServer) -> KeyPair | None:
+    """Read the files; None if the config has none. EdgeAgentError if they do not fit. Blocks."""
+    if config.certificate is None or config.private_key is None:
+        return None
+    secret = config.private_key_password
+    password = None if secret is None else secret.reveal()
+    pair = read_pair(config.certificate, config.private_key, password)
+    return KeyPair(*pair, application_uri(pair[0]))
 
 
 class Users:
