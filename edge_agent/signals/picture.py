@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 HIDDEN: Final = 128  # the grey of what is not looked at: masked, or transparent
+_PARTS: Final = 1 << 16  # of a weight
 SIZE: Final = 224  # the side of the square that models see, unless their bundle says another
 
 
@@ -108,25 +109,26 @@ def to_square(picture: Pixels, size: int = SIZE) -> Pixels:
 
     This is the only way in which pictures are scaled for models, in learning, training and
     operation. Antialiased by a triangle as wide as the scale (as Pillow's BILINEAR): without it,
-    fine patterns would look like defects.
+    fine patterns would look like defects. The weights are whole 65,536ths, so that all sums are
+    exact and the result is the same on every machine.
     """
     rows = _scaled(picture, size)
     columns = _scaled(rows.transpose(1, 0, 2), size)
-    return np.ascontiguousarray(columns.transpose(1, 0, 2).round().clip(0, 255).astype(np.uint8))
+    return np.ascontiguousarray(np.floor(columns.transpose(1, 0, 2) + 0.5).astype(np.uint8))
 
 
-def _scaled(picture: NDArray[np.generic], size: int) -> NDArray[np.float32]:
-    """The first axis scaled to `size`; float32 [size, n, 3]."""
+def _scaled(picture: NDArray[np.generic], size: int) -> NDArray[np.float64]:
+    """The first axis scaled to `size`; float64 [size, n, 3]."""
     length, others = picture.shape[0], picture.shape[1:]
-    out = np.empty((size, others[0] * others[1]), np.float32)
+    out = np.empty((size, others[0] * others[1]))
     for row, (start, weights) in enumerate(_weights(length, size)):
         part = picture[start : start + len(weights)].reshape(len(weights), -1)
-        np.matmul(weights, part.astype(np.float32), out=out[row])
+        np.matmul(weights, part.astype(np.float64), out=out[row])
     return out.reshape(size, *others)
 
 
 @lru_cache(maxsize=32)
-def _weights(length: int, size: int) -> Sequence[tuple[int, NDArray[np.float32]]]:
+def _weights(length: int, size: int) -> Sequence[tuple[int, NDArray[np.float64]]]:
     """By pixel of the result: the first pixel that it reads, and the weights from there on."""
     scale = length / size
     reach = max(scale, 1.0)
@@ -136,5 +138,7 @@ def _weights(length: int, size: int) -> Sequence[tuple[int, NDArray[np.float32]]
         start, end = max(0, int(centre - reach + 0.5)), min(length, int(centre + reach + 0.5))
         away = np.abs(np.arange(start, end) + 0.5 - centre) / reach
         weights = np.clip(1.0 - away, 0.0, None)
-        found.append((start, (weights / weights.sum()).astype(np.float32)))
+        whole = np.rint(weights / weights.sum() * _PARTS)
+        whole[whole.argmax()] += _PARTS - whole.sum()
+        found.append((start, whole / _PARTS))
     return found
