@@ -197,7 +197,7 @@ def tagged(rng: np.random.Generator) -> Iterator[Hostile]:
             exif((0x0112, 3, 1, value & 0xFFFF)),
             exif((0x0112, 2, 0xFFFF_FFFF, value)),
             exif((0x8769, 4, 1, 8), beyond=8),  # directories that lead back to themselves
-            exif(*entries, beyond=value),  # type: ignore[arg-type] # four numbers each
+            exif(*entries, beyond=value),
             exif((0x8825, 4, 1, 8), (0x0201, 4, 1, 0), (0x0202, 4, 1, value)),
             b"Exif\0\0" + rng.bytes(300),
             b"Exif\0\0secret",

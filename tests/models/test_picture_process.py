@@ -62,7 +62,8 @@ def test_a_picture_comes_back_as_a_square_with_its_look_and_a_thumbnail(
     assert (found.square == to_square(np.asarray(image)[:, :48], 64)).all()
     assert Image.open(io.BytesIO(found.thumbnail)).size == (48, 96)
     assert found.look is not None
-    assert found.score is found.map is None
+    assert found.score is None
+    assert found.map is None
 
 
 def test_a_few_hundred_hostile_pictures(process: PictureProcess) -> None:
