@@ -11,6 +11,7 @@ from edge_agent.config.assets import check_assets
 from edge_agent.config.effects import check_effects
 from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
+from edge_agent.config.line_check import check_lines
 from edge_agent.config.problem import ConfigErrors, KeyPath, Notes, shown
 from edge_agent.config.types import is_language
 from edge_agent.errors import EdgeAgentError
@@ -375,6 +376,7 @@ _CHECKS: Final = (
     _models,
     check_assets,
     check_learning,
+    check_lines,
     _runtime,
     _alarms_and_logs,
     _http,

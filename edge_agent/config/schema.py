@@ -17,6 +17,7 @@ from edge_agent.config.bearing import Bearing, turns_per_s
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.language import Language
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
+from edge_agent.config.lines import Line  # noqa: TC001 (same)
 from edge_agent.config.notify import Notify
 from edge_agent.config.settings import (
     Http,
@@ -33,6 +34,7 @@ from edge_agent.config.settings import (
     Trust,
     Tuning,
 )
+from edge_agent.config.shifts import Calendar  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.types import (
     Between,
     Cycle,
@@ -393,6 +395,8 @@ class Config:
     sinks: dict[Name, Any] = field(default_factory=dict)
     templates: dict[Name, Template] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
+    lines: dict[Name, Line] = field(default_factory=dict)  # of machines, by name
+    shifts: dict[Name, Calendar] = field(default_factory=dict)  # calendars, by name
     discovery: Discovery = field(default_factory=Discovery)
     shard: Shard = field(default_factory=Shard)
     standby: Standby = field(default_factory=Standby)

@@ -148,6 +148,22 @@ assets:
     variables: {bay: b8}
     signals:
       flow: {source: north-bus, valid: [0, 5]}
+lines:
+  l1:
+    shifts: three
+    machines:
+      P-001:
+        states: [{state: running, when: current > 1 and V-1.flow > 0}]
+        parts: {signal: pressure, rolls_over_at: 65536}
+        ideal_cycle: 4s
+      V-1: {packml: flow, rejects: flow, parts: {signal: current, kind: pulse}}
+shifts:
+  three:
+    timezone: Europe/Berlin
+    holidays: ["2026-12-25"]
+    shifts:
+      early: {start: "06:00", end: "14:00", days: [mon, fri], breaks: ["09:00-09:15"]}
+      night: {start: "22:00", end: "06:00"}
 shard: {index: 0, of: 1}
 standby: {enabled: false, lease: 5s}
 discovery:
