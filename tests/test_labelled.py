@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent import labelled
 from edge_agent.alarms import MAX_PART
 from edge_agent.clock import US_PER_S
 from edge_agent.errors import StoreError
-from edge_agent.labelled import UNJUDGED, LabelledSet, LabelledWindow, entries_of, read_window
+from edge_agent.labelled import (
+    UNJUDGED,
+    LabelledSet,
+    LabelledWindow,
+    entries_of,
+    files,
+    read_window,
+)
 
 MAX_AGE_US = 1000 * US_PER_S
 MAX_BYTES = 8000
@@ -54,7 +60,7 @@ def test_a_part_of_any_text_is_read_back(part: str) -> None:
     with TemporaryDirectory() as place:
         kept = LabelledSet(Path(place), MAX_BYTES, MAX_AGE_US)
         kept.add(window(), UNJUDGED, "", 0)
-        assert kept.label(window().name, "true", named)
+        assert kept.label(window().key, "true", named)
         (entry,) = entries_of(Path(place))
         assert (entry.verdict, entry.part) == ("true", named)
 
@@ -81,20 +87,20 @@ def test_the_set_is_never_larger_or_older_than_its_bounds(
         now_s = 0
         for raised_s, rows, asset, verdict in steps:
             now_s = max(now_s, raised_s)
-            before = {one.path.name: one for one in entries_of(folder)}
+            before = {one.key: one for one in entries_of(folder)}
             one = window(raised_s, rows, asset)
             if kept.add(one, UNJUDGED, "", now_s * US_PER_S) and verdict != UNJUDGED:
-                kept.label(one.name, verdict, "")
+                kept.label(one.key, verdict, "")
             there = entries_of(folder)
             assert sum(each.path.stat().st_size for each in there) <= MAX_BYTES
-            others = [each.raised_us for each in there if each.path.name != one.name]
+            others = [each.raised_us for each in there if each.key != one.key]
             assert all(now_s * US_PER_S - raised_us <= MAX_AGE_US for raised_us in others)
-            gone = [before[name] for name in before.keys() - {each.path.name for each in there}]
+            gone = [before[name] for name in before.keys() - {each.key for each in there}]
             young = [each for each in gone if now_s * US_PER_S - each.raised_us <= MAX_AGE_US]
             if any(each.is_judged for each in young):
-                kept_names = {each.path.name for each in there}
-                left = [each for each in before.values() if each.path.name in kept_names]
-                assert all(each.is_judged or each.path.name == one.name for each in left)
+                kept_names = {each.key for each in there}
+                left = [each for each in before.values() if each.key in kept_names]
+                assert all(each.is_judged or each.key == one.key for each in left)
             assert kept.bytes == sum(each.size for each in there)
 
 
@@ -104,14 +110,14 @@ def test_a_set_that_is_opened_again_knows_its_files(tmp_path: Path) -> None:
     (tmp_path / "123.half").write_bytes(b"PAR1")
     (tmp_path / "notes.txt").write_text("mine")
     kept = LabelledSet(tmp_path, MAX_BYTES, MAX_AGE_US)
-    assert kept.label(window().name, "false", "")
+    assert kept.label(window().key, "false", "")
     names = sorted(one.name for one in tmp_path.iterdir())
     assert names == ["notes.txt", "verdict=false", "verdict=none"]
-    assert not kept.label("1.x.P-9.parquet", "false", "")
+    assert not kept.label("1.x.P-9", "false", "")
 
 
 def test_the_number_of_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelled, "MAX_FILES", 3)
+    monkeypatch.setattr(files, "MAX_FILES", 3)
     kept = LabelledSet(tmp_path, 10**9, MAX_AGE_US)
     for raised_s in range(1, 6):
         kept.add(window(raised_s), UNJUDGED, "", raised_s * US_PER_S)

@@ -244,13 +244,16 @@ class Manuals:
 class Labelled:
     """The labelled set: rows around alarms of models, with what people said the alarms were.
 
-    It needs the extra `parquet`.
+    The rows need the extra `parquet`; pictures of cameras' alarms need none.
     """
 
-    enabled: bool | None = None  # default: true if the extra is installed
+    enabled: bool | None = (
+        None  # default: rows if the extra is installed; false: no pictures either
+    )
     folder: Path | None = None  # default: `labelled` beside the store
     max_bytes: Annotated[Size, Between(1 << 16, 1 << 40)] = Size(64 << 20)  # of all files
-    days: Annotated[float, Between(0.01, 36_500)] = 730  # older windows are removed
+    picture_bytes: Annotated[Size, Between(1 << 16, 1 << 40)] = Size(256 << 20)  # of all pictures
+    days: Annotated[float, Between(0.01, 36_500)] = 730  # older files are removed
 
 
 @dataclass(frozen=True, slots=True)

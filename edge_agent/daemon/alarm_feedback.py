@@ -12,6 +12,7 @@ from edge_agent.serving import anomaly_models
 
 if TYPE_CHECKING:
     from edge_agent.daemon.labelled_windows import LabelledWindows
+    from edge_agent.daemon.labelled_writer import LabelledWriter
     from edge_agent.ops.metrics import Metrics
     from edge_agent.pipeline import Pipeline
     from edge_agent.serving import AlarmRecord, Deployment, Deployments
@@ -34,6 +35,7 @@ class AlarmFeedback(SavedState):
 
     save_every_s = 300.0  # counts are lost more easily than what changes over weeks
     windows: LabelledWindows | None = None  # keeps the rows around alarms, if they are kept
+    pictures: LabelledWriter | None = None  # keeps the pictures of cameras' alarms
 
     @property
     def _deployments(self) -> Deployments:
@@ -57,6 +59,8 @@ class AlarmFeedback(SavedState):
         follow_announced(self._runtime().pipeline)
         if self.windows is not None:
             self.windows.collect()
+        if self.pictures is not None:
+            self.pictures.prune()
         if not self._is_due(at_once=at_once):
             return
         record = self._deployments.track_record
@@ -112,6 +116,8 @@ class AlarmFeedback(SavedState):
         await self.save(at_once=True)
         if self.windows is not None:
             await self.windows.close()
+        if self.pictures is not None:
+            await self.pictures.close()
 
     async def answer(self, command: Command) -> dict[str, Any]:
         """Feedback over the plant bus."""

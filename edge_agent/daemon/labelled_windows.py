@@ -7,24 +7,14 @@ thread writes them, first when the alarm is raised, so that a kill loses little.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_agent.clock import US_PER_S
+from edge_agent.daemon.labelled_writer import window_writer
 from edge_agent.errors import ConfigError
-from edge_agent.labelled import (
-    INSTALL,
-    UNJUDGED,
-    LabelledSet,
-    LabelledWindow,
-    file_name,
-    is_installed,
-)
+from edge_agent.labelled import INSTALL, UNJUDGED, LabelledWindow, is_installed, occurrence_key
 from edge_agent.serving import anomaly_models
 from edge_agent.signals import USABLE
 
@@ -36,19 +26,15 @@ if TYPE_CHECKING:
     from edge_agent.alarms import Judgement
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.labelled_writer import LabelledWriter
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.ops.metrics import Metrics
     from edge_agent.serving import Deployment, TrackRecord
-
-log = logging.getLogger("edge_agent.models")
 
 MAX_ROWS: Final = 2048  # of a window; an alarm that lasts longer is kept with its first ones
 _MAX_CELLS: Final = 40_960  # of a window: its rows are fewer if it has many inputs
 _MAX_NEW: Final = 20  # windows that begin in one call: of a flood, the others begin a second later
 _MAX_OPEN: Final = 100  # windows that are collected at the same time
-_MAX_WAITING: Final = 50  # works of the thread
-_PRUNE_EVERY_S: Final = 3600.0
-_DAY_US: Final = 86_400 * US_PER_S
 
 
 @dataclass(slots=True)
@@ -111,32 +97,17 @@ def windows_of(
     if not is_installed():
         hint = f"{INSTALL}, or set it to false"
         raise ConfigError("arro3-io is not installed", where="labelled.enabled", hint=hint)
-    settings = config.labelled
-    max_age_us = round(settings.days * _DAY_US)
-    kept = LabelledSet(config.labelled_folder, settings.max_bytes, max_age_us)
-    return LabelledWindows(runtime, kept, metrics, clock)
+    return LabelledWindows(runtime, window_writer(config, metrics, clock))
 
 
 class LabelledWindows:
     """Collects and labels the windows of one service. close: writes what is open, and ends."""
 
-    def __init__(
-        self,
-        runtime: Callable[[], Runtime],
-        kept: LabelledSet,
-        metrics: Metrics,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, runtime: Callable[[], Runtime], writer: LabelledWriter) -> None:
         self._runtime = runtime
-        self._kept = kept
-        self._metrics = metrics
-        self._clock = clock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="labelled")
-        self._waiting = 0
-        self._has_failed = False
+        self._writer = writer
         self._open: dict[str, _Capture] = {}
         self._seen: dict[str, int] = {}  # by alarm, the last occurrence that was looked at
-        self._pruned_s = clock.monotonic_s()
 
     def restore(self, record: TrackRecord) -> None:
         """Alarms of an earlier run are not collected again."""
@@ -162,10 +133,7 @@ class LabelledWindows:
             if self._continue(capture, is_alive=id(capture.deployment) in alive):
                 del self._open[capture.alarm_id]
                 self._write(capture)
-        now_s = self._clock.monotonic_s()
-        if now_s - self._pruned_s >= _PRUNE_EVERY_S:
-            self._pruned_s = now_s
-            self._submit("pruned", lambda now_us: self._kept.prune(now_us) >= 0)
+        self._writer.prune()
 
     def _start(self, deployment: Deployment, row: int, record: TrackRecord) -> bool:
         """Collect an alarm that was raised since the last call; False if it is not new."""
@@ -180,7 +148,7 @@ class LabelledWindows:
         if (before := self._open.pop(alarm_id, None)) is not None:
             self._write(before)
         if len(self._open) >= _MAX_OPEN:
-            self._count("dropped")
+            self._writer.count("dropped")
             return True
         last = known.occurrences[-1]
         capture = _Capture(deployment, row, raised_us, last.verdict or UNJUDGED, last.part)
@@ -208,54 +176,14 @@ class LabelledWindows:
         capture = self._open.get(alarm_id)
         if capture is not None and capture.raised_us == raised_us:
             capture.verdict, capture.part = said.verdict, said.part
-        name = file_name(asset, alarm_id, raised_us)
-        work = lambda _: self._kept.label(name, said.verdict, said.part)  # noqa: E731
-        done = self._submit("labelled", work)
-        return False if done is None else await done
+        return await self._writer.label(occurrence_key(asset, alarm_id, raised_us), said)
 
     async def close(self) -> None:
         """Write what is open; the service stops."""
         for capture in self._open.values():
             self._write(capture)
         self._open.clear()
-        await asyncio.to_thread(self._thread.shutdown)
-
-    # -- the thread ---------------------------------------------------------------------------
+        await self._writer.close()
 
     def _write(self, capture: _Capture) -> None:
-        window, verdict, part = capture.window(), capture.verdict, capture.part
-        self._submit("written", lambda now_us: self._kept.add(window, verdict, part, now_us))
-
-    def _submit(self, outcome: str, work: Callable[[int], bool]) -> asyncio.Future[bool] | None:
-        """Let the thread do some work; None if too much is waiting."""
-        if self._waiting >= _MAX_WAITING:
-            self._count("dropped")
-            return None
-        self._waiting += 1
-        now_us = self._clock.now_us()
-        done = asyncio.wrap_future(self._thread.submit(self._guarded, outcome, work, now_us))
-        done.add_done_callback(self._finished)
-        return done
-
-    def _finished(self, _: asyncio.Future[bool]) -> None:
-        self._waiting -= 1
-
-    def _guarded(self, outcome: str, work: Callable[[int], bool], now_us: int) -> bool:
-        """Count what came of it; a failure is logged once until it works again."""
-        try:
-            done = work(now_us)
-        except OSError as error:
-            self._count("failed")
-            if not self._has_failed:
-                reason = {"folder": str(self._kept.folder), "reason": str(error)}
-                log.warning("labelled set not written", extra=reason)
-            self._has_failed = True
-            return False
-        self._has_failed = False
-        if outcome != "pruned":
-            self._count(outcome if done else "dropped")
-        self._metrics.labelled_bytes.set(self._kept.bytes)
-        return done
-
-    def _count(self, outcome: str) -> None:
-        self._metrics.labelled_windows.labels(outcome).inc()
+        self._writer.keep(capture.window(), capture.verdict, capture.part)

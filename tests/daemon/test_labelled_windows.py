@@ -26,6 +26,7 @@ from edge_agent.config.settings import Labelled
 from edge_agent.daemon.alarm_feedback import AlarmFeedback
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.labelled_windows import MAX_ROWS, LabelledWindows
+from edge_agent.daemon.labelled_writer import LabelledWriter
 from edge_agent.errors import ConfigError
 from edge_agent.labelled import LabelledSet, entries_of, read_window
 from edge_agent.models import ModelRepository, load_manifest
@@ -44,14 +45,17 @@ YEAR_US = 365 * 86_400 * S
 class Plant:
     """A plant of one asset; `runs` is a turn a second, with the collection that the daemon does."""
 
-    def __init__(self, folder: Path, record: bytes | None = None) -> None:
+    def __init__(self, folder: Path, record: bytes | None = None, kept: Path | None = None) -> None:
         self.live = Live(of("squares", **{name: Signal(unit="u") for name in NAMES}))
         assert self.live.use(insight_models.squares(folder / "model")) == [""]
-        self.folder = folder / "labelled"
+        self.folder = kept or folder / "labelled"
         runtime: Any = SimpleRuntime(self.live)
         self.kept = LabelledSet(self.folder, 1 << 20, YEAR_US)
-        clock = FakeClock(BEGIN_S * S)
-        self.windows = LabelledWindows(lambda: runtime, self.kept, self.live.metrics, clock)
+        clock, metrics = FakeClock(BEGIN_S * S), self.live.metrics
+        counter, gauge = metrics.labelled_windows, metrics.labelled_bytes
+        self.windows = LabelledWindows(
+            lambda: runtime, LabelledWriter(self.kept, counter, gauge, clock)
+        )
         values: Any = Values(record)
         self.feedback = AlarmFeedback(lambda: runtime, asyncio.Lock(), values, clock)
         self.feedback.windows = self.windows
@@ -135,8 +139,7 @@ async def test_a_kill_leaves_the_window_of_an_alarm_that_was_raised(tmp_path: Pa
     await plant.feedback.save(at_once=True)
     await until(lambda: bool(entries_of(plant.folder)), "written")
     before = entries_of(plant.folder)
-    again = Plant(tmp_path / "again", plant.values.record)
-    again.windows._kept = LabelledSet(plant.folder, 1 << 20, YEAR_US)
+    again = Plant(tmp_path / "again", plant.values.record, plant.folder)
     await again.feedback.restore()
     await again.feedback.judge(ALARM, Judgement("true", "bearing"), "anna")
     (entry,) = entries_of(plant.folder)
