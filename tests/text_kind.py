@@ -14,7 +14,8 @@ import numpy as np
 from edge_agent.models.bundle.bundle import load_manifest, read_checked
 from edge_agent.models.bundle.golden import differences, parse_golden
 from edge_agent.models.bundle.kinds import FP32, GOLDEN, BundleKind
-from edge_agent.models.bundle.manifest import KINDS, InputSpec, Manifest
+from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.models.bundle.manifest_text import KINDS
 from edge_agent.models.bundle.tasks import OutputNames
 from edge_agent.models.runtime.engine import LoadRequest, Signature
 from edge_agent.models.runtime.registry import ENGINES

@@ -12,7 +12,15 @@ from edge_agent.models.bundle.domain import Domain, check_of, domain_of
 from edge_agent.models.bundle.folder import write_file
 from edge_agent.models.bundle.foreign import allowed_operators, bundle_from_onnx, inspect_onnx
 from edge_agent.models.bundle.golden import Golden, Tensors, parse_golden
-from edge_agent.models.bundle.kinds import GOLDEN, OPERATORS, WINDOW, BundleKind, variant_file
+from edge_agent.models.bundle.kinds import (
+    GOLDEN,
+    OPERATORS,
+    PICTURE,
+    PICTURE_INPUT,
+    WINDOW,
+    BundleKind,
+    variant_file,
+)
 from edge_agent.models.bundle.learned import (
     ALWAYS_NEW,
     LEARNED,
@@ -22,14 +30,10 @@ from edge_agent.models.bundle.learned import (
     learned_version,
 )
 from edge_agent.models.bundle.local_hours import WEEK_H, hours_of_week, local_hours, local_zone
-from edge_agent.models.bundle.manifest import (
-    KINDS,
-    UNIT_TENSOR,
-    InputSpec,
-    Manifest,
-    WindowSpec,
-    read_manifest,
-)
+from edge_agent.models.bundle.manifest import UNIT_TENSOR, InputSpec, Manifest, WindowSpec
+from edge_agent.models.bundle.manifest_text import KINDS, read_manifest
+from edge_agent.models.bundle.ort import open_session
+from edge_agent.models.bundle.picture_manifest import PictureManifest
 from edge_agent.models.bundle.reference_distribution import (
     Histogram,
     Interval,
@@ -42,6 +46,7 @@ from edge_agent.models.bundle.tasks import (
     DEVIATION,
     FOLLOWED,
     HOUR,
+    MAP_STRIDE,
     ROLES,
     TASKS,
     OutputNames,
@@ -106,7 +111,10 @@ __all__ = [
     "KINDS",
     "LEARNED",
     "LEFT_OUT",
+    "MAP_STRIDE",
     "OPERATORS",
+    "PICTURE",
+    "PICTURE_INPUT",
     "PROVIDERS_KEY",
     "REPOSITORY_DIR",
     "ROLES",
@@ -138,6 +146,7 @@ __all__ = [
     "ModelRepository",
     "OutputNames",
     "Outputs",
+    "PictureManifest",
     "ProbedServer",
     "Problem",
     "ProviderReport",
@@ -190,6 +199,7 @@ __all__ = [
     "local_hours",
     "local_zone",
     "model_of_graph",
+    "open_session",
     "pack",
     "packed_file",
     "parse_golden",

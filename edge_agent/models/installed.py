@@ -15,7 +15,7 @@ from edge_agent.models.repository import parse_ref
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.models.bundle.manifest import InputSpec
+    from edge_agent.models.bundle.manifest import InputSpec, Manifest
     from edge_agent.models.bundle.variants import Trial
     from edge_agent.models.repository import ModelRepository
 
@@ -75,8 +75,6 @@ def version_row(folder: Path, state: str, keys: Keyring) -> dict[str, Any]:
     state: active, previous, shadow, or shelf for any other installed one.
     """
     manifest = load_manifest(folder)
-    window = manifest.window
-    step = f"{window.step_s:g} s" if window.step_s else "each time stamp"
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -86,10 +84,19 @@ def version_row(folder: Path, state: str, keys: Keyring) -> dict[str, Any]:
         "assets": list(manifest.units),
         "threshold": manifest.threshold,
         "false_alarms_per_day": manifest.false_alarms_per_day,
-        "window": f"{window.length} x {step}",
+        "window": _window_shown(manifest),
         "variants": "+".join(("fp32", *manifest.variants)),
         "signer": signer_shown(folder, keys),
     }
+
+
+def _window_shown(manifest: Manifest) -> str:
+    """What one answer is of: rows and the step between them, or pixels of a picture."""
+    if manifest.side:
+        return f"{manifest.side} x {manifest.side} pixels"
+    window = manifest.window
+    step = f"{window.step_s:g} s" if window.step_s else "each time stamp"
+    return f"{window.length} x {step}"
 
 
 def card_of(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from edge_agent.errors import ModelError, NotFoundError, UsageError
 from edge_agent.models.bundle.bundle import bundle_files, load_manifest, read_file
 from edge_agent.models.bundle.folder import locked, write_file, write_folder
 from edge_agent.models.bundle.kinds import MANIFEST
-from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.manifest_text import parse_manifest
 from edge_agent.models.repository_state import RepositoryState, parse_state
 
 if TYPE_CHECKING:

@@ -67,13 +67,14 @@ class InputKind:
     the window of scalars. lacks: why a spec is incomplete, or nothing. level: samples to the one
     number that represents them, as a sign of life and in an alert. windows: of the inputs of one
     model, None for channels of the window of scalars; hop: samples of the first input between two
-    windows, 0 for as many as it is long.
+    windows, 0 for as many as it is long. dtype: of the model's input tensor.
     """
 
     shape: Callable[[Spec], tuple[int, ...]] | None = None
     lacks: Callable[[Spec], str] = lambda _: ""
     level: Callable[[NDArray[Any]], float] = float
     windows: Callable[[Sequence[Spec], int], BlockWindows] | None = None
+    dtype: str = "float32"
 
 
 def rms(samples: NDArray[Any]) -> float:

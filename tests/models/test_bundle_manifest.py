@@ -15,8 +15,8 @@ from tiny_models import INPUTS, manifest, wave
 from edge_agent.config.schema import Resample
 from edge_agent.config.types import Name
 from edge_agent.errors import ModelError
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, parse_manifest
-from edge_agent.models.bundle.manifest_text import dump_manifest
+from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest, parse_manifest
 from edge_agent.models.bundle.reference_distribution import Histogram, Interval
 from edge_agent.models.bundle.tasks import OutputNames, Task
 

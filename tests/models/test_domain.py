@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import ModelError
 from edge_agent.models import Domain, check_of, domain_of
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, parse_manifest
-from edge_agent.models.bundle.manifest_text import dump_manifest
+from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest, parse_manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
 
 NAMES = ("a", "b", "c")

@@ -12,8 +12,8 @@ from tiny_models import NOW_US, healthy, recipe
 
 from edge_agent.config.types import Name
 from edge_agent.learning.fit import learn
-from edge_agent.models.bundle.manifest import InputSpec, Manifest, parse_manifest
-from edge_agent.models.bundle.manifest_text import dump_manifest
+from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest, parse_manifest
 from edge_agent.models.bundle.reference_distribution import (
     Histogram,
     histogram_of,

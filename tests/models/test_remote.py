@@ -23,8 +23,7 @@ from edge_agent.config.types import Secret
 from edge_agent.errors import ModelError
 from edge_agent.models import LateError, RemoteAccess, SessionRegistry, parse_golden, route_of
 from edge_agent.models.bundle.bundle import load_manifest, write_bundle
-from edge_agent.models.bundle.manifest import parse_manifest
-from edge_agent.models.bundle.manifest_text import dump_manifest
+from edge_agent.models.bundle.manifest_text import dump_manifest, parse_manifest
 from edge_agent.models.bundle.remote_spec import RemoteSpec
 from edge_agent.ops.metrics import Metrics
 from edge_agent.testing import wait_until

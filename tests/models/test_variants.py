@@ -335,7 +335,7 @@ class Stopwatch:
 def test_both_run_in_turns_and_the_median_counts() -> None:
     clock, seen = Stopwatch(), list[int]()
     slow, fast = clock.runner(2e-4, seen), clock.runner(1e-4, seen)
-    rows = compare((slow, fast), golden().inputs, None, 2.0, clock)
+    rows = compare((slow, fast), golden().inputs, (1, 64), 2.0, clock)
     assert [row.batch for row in rows] == [1, 64]
     assert [row.p50_us for row in rows] == [pytest.approx((200, 100))] * 2
     assert set(seen) == {1, 64}
@@ -346,7 +346,7 @@ def test_the_time_for_a_trial_is_bounded(seconds: float, most: int) -> None:
     """Also of a model of which one run takes seconds."""
     clock, seen = Stopwatch(), list[int]()
     run = clock.runner(seconds, seen)
-    compare((run, run), golden().inputs, 16, 2.0, clock)
+    compare((run, run), golden().inputs, (16,), 2.0, clock)
     assert len(seen) <= 2 * most
     assert set(seen) == {16}
 
@@ -366,7 +366,7 @@ def test_a_busy_machine_does_not_decide() -> None:
     def busy(feeds: Any) -> None:
         (held_up if len(seen) % 4 == 1 else quick)(feeds)
 
-    rows = compare((clock.runner(2e-4, seen), busy), golden().inputs, 64, 2.0, clock)
+    rows = compare((clock.runner(2e-4, seen), busy), golden().inputs, (64,), 2.0, clock)
     assert rows[0].p50_us[1] > rows[0].p50_us[0]
     assert timed("int8", rows, 0.0).relative == pytest.approx(0.5)
 

@@ -19,7 +19,7 @@ from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import bundle_files, file_problems, read_file
 from edge_agent.models.bundle.folder import durable, write_folder
 from edge_agent.models.bundle.kinds import MANIFEST
-from edge_agent.models.bundle.manifest import KINDS, parse_manifest
+from edge_agent.models.bundle.manifest_text import KINDS, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,7 @@ from edge_agent.models.bundle.kinds import (
     variant_file,
     variant_of,
 )
-from edge_agent.models.bundle.manifest import KINDS, Manifest, parse_manifest
-from edge_agent.models.bundle.manifest_text import dump_manifest
+from edge_agent.models.bundle.manifest_text import KINDS, dump_manifest, parse_manifest
 from edge_agent.models.bundle.sandbox import probe
 from edge_agent.models.bundle.variants import Trial, parse_trial
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.models.bundle.golden import Tensors
+    from edge_agent.models.bundle.manifest import Manifest
 
 _NO_FILES: Final[Mapping[str, bytes]] = {}
 

@@ -113,7 +113,13 @@ def _inputs(manifest: Manifest, windows: int) -> Tensors:
             [_samples(random, spec, shape) for spec in manifest.scalars], axis=-1
         )
     for spec in manifest.own_tensors:
-        found[spec.name] = _samples(random, spec, (windows, spec.length))
+        dtype, size = manifest.tensors()[spec.name]
+        is_picture = dtype == "uint8"
+        found[spec.name] = (
+            random.integers(0, 256, (windows, *size), np.uint8)
+            if is_picture
+            else _samples(random, spec, (windows, *size))
+        )
     if manifest.units:
         found["unit"] = np.arange(windows, dtype=np.int64) % len(manifest.units)
     return found

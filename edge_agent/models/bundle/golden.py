@@ -1,6 +1,7 @@
 """`golden.npz`: inputs with their expected outputs. The reader trusts no length in the file.
 
-Arrays are named `in.<tensor>` and `out.<tensor>`, float32 or int64, the batch first; the optional
+Arrays are named `in.<tensor>` and `out.<tensor>`, float32, int64 or uint8, the batch first; the
+optional
 `anomalous`, int64 [N], marks with 1 the rows that are not healthy.
 """
 
@@ -24,7 +25,7 @@ Tensors = dict[str, NDArray[np.generic]]
 
 MAX_BYTES: Final = 64 << 20  # unpacked, all arrays together
 _MAX_ARRAYS: Final = 64
-_DTYPES: Final = {np.dtype(np.float32), np.dtype(np.int64)}
+_DTYPES: Final = {np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.uint8)}
 _RELATIVE: Final = 1e-3
 _ABSOLUTE: Final = 1e-4  # of the tensor's largest value: near 0, large terms have cancelled
 # The exceptions of zipfile, zlib and numpy's header parser on invalid data.
@@ -147,7 +148,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[np.gener
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype not in _DTYPES or fortran or not shape:
         raise ModelError(
-            f"golden vectors: {info.filename} is {dtype}, not float32 or int64 [N, ..]"
+            f"golden vectors: {info.filename} is {dtype}, not float32, int64 or uint8 [N, ..]"
         )
     begin = stream.tell()
     if math.prod(shape) * dtype.itemsize != len(raw) - begin:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import onnx
 
 from edge_agent.errors import ModelError
-from edge_agent.models.bundle.kinds import OPERATORS
+from edge_agent.models.bundle.kinds import OPERATORS, THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,8 +26,13 @@ NUMBERS: Final[dict[int, str]] = {
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.INT32: "int32",
     onnx.TensorProto.BOOL: "bool",
+    onnx.TensorProto.UINT8: "uint8",
 }
-_TYPES: Final[dict[int, str]] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
+_TYPES: Final[dict[int, str]] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.UINT8: "uint8",
+}
 
 
 def graph_problems(model: onnx.ModelProto, manifest: Manifest) -> Iterator[str]:
@@ -131,6 +136,8 @@ def _signature_problems(graph: onnx.GraphProto, manifest: Manifest) -> Iterator[
         else:
             shape = manifest.output_shape(role)
             yield from _mismatch(outputs[name], f"output {name!r}", "float32", shape)
+    if manifest.states_threshold and THRESHOLD not in outputs:
+        yield f"the graph has no output {THRESHOLD!r}, the limit of its score"
 
 
 def _mismatch(

@@ -6,17 +6,21 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.models.bundle.tasks import TASKS, TaskRow
+from edge_agent.models.bundle.tasks import TASKS, Task, TaskRow
 from edge_agent.signals import INPUT_KINDS, InputKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edge_agent.signals.input_kinds import Spec
 
 MANIFEST: Final = "model.yaml"
 MODEL: Final = "model.onnx"
 GOLDEN: Final = "golden.npz"
 SIGNATURE: Final = "model.sig"
 CARD: Final = "card.md"
+THRESHOLD: Final = "threshold"  # a graph's output, float32 []
+PICTURE_INPUT: Final = "picture"  # the kind and the name of a picture's input
 FP32: Final = "fp32"  # the variant in MODEL
 
 VARIANT: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -25,6 +29,7 @@ _MIB: Final = 1 << 20
 _PICTURE_BYTES: Final = 2 * _MIB
 _MANIFEST_BYTES: Final = 4 * _MIB
 _SIGNATURE_BYTES: Final = 4096
+_SIDES: Final = range(64, 1025, 32)  # pixels of a picture
 # Files of bundles of any kind.
 OWN_FILES: Final = {MANIFEST: _MANIFEST_BYTES, SIGNATURE: _SIGNATURE_BYTES, CARD: _MIB}
 
@@ -79,7 +84,8 @@ class BundleKind:
 
     files: the required files except the manifest, with the maximum bytes of each; optional: the
     optional ones. operators: allowed in its graph, by domain; max_nodes: the maximum number of
-    nodes. max_variants, max_pictures: 0 for none. tasks: the allowed tasks of its models; inputs:
+    nodes. max_variants, max_pictures: 0 for none. batches: rows of a run, when variants are timed.
+    tasks: the allowed tasks of its models; inputs:
     the allowed kinds of their inputs.
 
     Its trial runs in a child process, by `main` of the module in `sandbox`: memory_bytes and
@@ -93,6 +99,7 @@ class BundleKind:
     max_nodes: int = 50_000
     max_variants: int = 8
     max_pictures: int = 16
+    batches: tuple[int, ...] = (1, 64)
     tasks: Mapping[str, TaskRow] = field(default_factory=lambda: TASKS)
     inputs: Mapping[str, InputKind] = field(default_factory=lambda: INPUT_KINDS)
     sandbox: str = "edge_agent.models.bundle.sandbox_child"
@@ -116,7 +123,24 @@ class BundleKind:
         return name not in {MANIFEST, SIGNATURE} and self.max_bytes(name) is not None
 
 
+def _lacks_side(spec: Spec) -> str:
+    some = f"{_SIDES[0]}, {_SIDES[1]} .. {_SIDES[-1]}"
+    return "" if spec.length in _SIDES else f"a picture needs its side in pixels as length: {some}"
+
+
 WINDOW: Final = BundleKind("window", {MODEL: 512 * _MIB, GOLDEN: 64 * _MIB})
+# A camera's pictures come one by one, and a batch of them takes much memory.
+PICTURE: Final = BundleKind(
+    "picture",
+    {MODEL: 128 * _MIB, GOLDEN: 64 * _MIB},
+    batches=(1,),
+    tasks={task: TASKS[task] for task in (Task.ANOMALY, Task.CLASSIFICATION)},
+    inputs={
+        PICTURE_INPUT: InputKind(
+            shape=lambda spec: (spec.length, spec.length, 3), lacks=_lacks_side, dtype="uint8"
+        )
+    },
+)
 
 
 def variant_file(variant: str) -> str:

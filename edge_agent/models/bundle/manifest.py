@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 import numpy as np
 
 from edge_agent.config.schema import Kind, Resample
-from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.counting import as_read
-from edge_agent.errors import ConfigError, ModelError
 from edge_agent.models.bundle.domain import Domain  # noqa: TC001 (read at run time)
 from edge_agent.models.bundle.kinds import (
+    PICTURE_INPUT,
     VARIANT,
     WINDOW,
     BundleKind,
@@ -34,7 +33,6 @@ from edge_agent.models.bundle.tasks import OutputNames  # noqa: TC001 (read at r
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -145,21 +143,32 @@ class Manifest:
         return tuple(spec for spec in self.inputs if spec.kind == Kind.SCALAR)
 
     @property
+    def side(self) -> int:
+        """Pixels a side of its picture; 0 if it takes none."""
+        return next((spec.length for spec in self.inputs if spec.kind == PICTURE_INPUT), 0)
+
+    @property
     def own_tensors(self) -> tuple[InputSpec, ...]:
         """The inputs that are not a channel of the window, but a separate tensor."""
         return tuple(spec for spec in self.inputs if spec.kind != Kind.SCALAR)
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """The graph's inputs: name to ("float32" | "int64", shape without the batch)."""
+        """The graph's inputs: name to ("float32" | "int64" | "uint8", shape without the batch)."""
         found: dict[str, tuple[str, tuple[int, ...]]] = {}
         if self.scalars:
             found[self.window.tensor] = ("float32", (self.window.length, len(self.scalars)))
         for spec in self.own_tensors:
             kind = self.rules.inputs.get(spec.kind)
-            found[spec.name] = ("float32", kind.shape(spec) if kind and kind.shape else ())
+            shape = kind.shape(spec) if kind and kind.shape else ()
+            found[spec.name] = (kind.dtype if kind else "float32", shape)
         if self.units:
             found[UNIT_TENSOR] = ("int64", ())
         return found | {name: ("float32", (count,)) for name, count in self.constants.items()}
+
+    @property
+    def states_threshold(self) -> bool:
+        """True if the graph must return the threshold: only that of pictures must."""
+        return False
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
@@ -321,28 +330,6 @@ def _of_unit(values: tuple[float, ...], unit: int, default: float) -> float:
     if not values:
         return default
     return values[unit] if len(values) > 1 else values[0]
-
-
-# By `kind:` of model.yaml; the first one if it has none.
-KINDS: Final[Mapping[str, type[Manifest]]] = {WINDOW.name: Manifest}
-
-
-def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
-    """The manifest in `raw`; ModelError lists all its problems."""
-    try:
-        return parse_struct(raw.decode("utf-8"), file, kinds)
-    except UnicodeDecodeError as error:
-        raise ModelError("not UTF-8 text", where=str(file)) from error
-    except ConfigError as error:
-        raise ModelError(error.message, hint="see docs/models.md for the keys") from error
-
-
-def read_manifest(file: Path) -> Manifest:
-    """The manifest in a trusted file; ModelError if it is missing or not valid."""
-    try:
-        return parse_manifest(file.read_bytes(), file)
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
 
 
 def _is_name(text: str) -> bool:

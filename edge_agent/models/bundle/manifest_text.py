@@ -1,4 +1,4 @@
-"""A manifest as the text of `model.yaml`."""
+"""A manifest as the text of `model.yaml`: read by the kind of its bundle, and written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,42 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from edge_agent.models.bundle.kinds import WINDOW
-from edge_agent.models.bundle.manifest import InputSpec
+from edge_agent.config.structs import parse_struct
+from edge_agent.errors import ConfigError, ModelError
+from edge_agent.models.bundle.kinds import PICTURE, WINDOW
+from edge_agent.models.bundle.manifest import InputSpec, Manifest
+from edge_agent.models.bundle.picture_manifest import PictureManifest
 
 if TYPE_CHECKING:
-    from edge_agent.models.bundle.manifest import Manifest
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# By `kind:` of model.yaml; the first one if it has none.
+KINDS: Final[Mapping[str, type[Manifest]]] = {
+    WINDOW.name: Manifest,
+    PICTURE.name: PictureManifest,
+}
 
 # Not written if they have this value.
 _LEFT_OUT: Final = {"provisional_s": 0, "learned_rows": 0, "kind": WINDOW.name}
+
+
+def parse_manifest(raw: bytes, file: Path, kinds: Mapping[str, type[Manifest]] = KINDS) -> Manifest:
+    """The manifest in `raw`; ModelError lists all its problems."""
+    try:
+        return parse_struct(raw.decode("utf-8"), file, kinds)
+    except UnicodeDecodeError as error:
+        raise ModelError("not UTF-8 text", where=str(file)) from error
+    except ConfigError as error:
+        raise ModelError(error.message, hint="see docs/models.md for the keys") from error
+
+
+def read_manifest(file: Path) -> Manifest:
+    """The manifest in a trusted file; ModelError if it is missing or not valid."""
+    try:
+        return parse_manifest(file.read_bytes(), file)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", where=str(file)) from error
 
 
 def dump_manifest(manifest: Manifest) -> bytes:

@@ -23,8 +23,16 @@ from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import read_checked, read_file
 from edge_agent.models.bundle.golden import differences, not_finite, parse_golden
 from edge_agent.models.bundle.graph_check import graph_problems
-from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, MODEL, WINDOW, variant_file
-from edge_agent.models.bundle.manifest import KINDS, parse_manifest
+from edge_agent.models.bundle.kinds import (
+    FP32,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    THRESHOLD,
+    WINDOW,
+    variant_file,
+)
+from edge_agent.models.bundle.manifest_text import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import fixed_batch, open_session
 from edge_agent.models.bundle.steady import is_steady
 from edge_agent.models.bundle.tasks import HOUR
@@ -126,6 +134,7 @@ def _run(
     try:
         session = open_session(read_checked(folder, manifest, MODEL))
         found = _outputs(session, golden)
+        stated = _other_threshold(session, manifest, golden)
     except MemoryError:
         return [("limits", "it needs more memory than a model may have")], Trial()
     except Exception as error:  # noqa: BLE001 (the runtime's exceptions have no public base)
@@ -133,7 +142,20 @@ def _run(
         return [(reason, f"the runtime refuses it: {_one_line(error)}")], Trial()
     problems = [("golden", text) for text in differences(golden.outputs, found)]
     problems += [("rows", text) for text in dependent_rows(session, golden, found)]
+    problems += [("graph", text) for text in stated]
     return problems, Trial() if problems else try_variants(folder, manifest, golden, session)
+
+
+def _other_threshold(session: Session, manifest: Manifest, golden: Golden) -> list[str]:
+    """Why the threshold in the graph is not that of the manifest, in a sentence."""
+    if not manifest.states_threshold:
+        return []
+    feeds = {name: array[:1] for name, array in golden.inputs.items()}
+    (found,) = session.run([THRESHOLD], feeds)
+    if found.shape == () and np.isclose(found, manifest.threshold, rtol=_ROW_TOLERANCE):
+        return []
+    text = f"the graph's {THRESHOLD} is {found.tolist()!r:.40}, not {manifest.threshold:g}"
+    return [text]
 
 
 def try_variants(folder: Path, manifest: Manifest, golden: Golden, session: Session) -> Trial:
@@ -159,8 +181,9 @@ def _try_variant(
         if refused:
             return Figures(FP32), Figures(variant, difference=off, refused=refused)
         fixed = fixed_batch(session)
+        sizes = manifest.rules.batches if fixed is None else (fixed,)
         pair = (partial(session.run, None), partial(other.run, None))
-        timings = compare(pair, golden.inputs, fixed, PATIENCE_S / len(manifest.variants))
+        timings = compare(pair, golden.inputs, sizes, PATIENCE_S / len(manifest.variants))
     except Exception as error:  # noqa: BLE001 (not for this machine: fp32 still works)
         return Figures(FP32), Figures(variant, refused=f"does not run here: {_one_line(error)}")
     fp32 = Figures(FP32, tuple((timing.batch, timing.p50_us[0]) for timing in timings))

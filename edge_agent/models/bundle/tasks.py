@@ -21,6 +21,7 @@ _LEAST_SHARE: Final = 1e-6
 _MEDIAN: Final = 1
 _LIFE_QUANTILES: Final = 3
 _STATISTICS: Final = 3
+MAP_STRIDE: Final = 8  # pixels of a picture, along each side, to one of its map
 DEVIATION: Final = "deviation"
 FOLLOWED: Final = "followed"  # the graph's optional input: how far the middle has moved
 HOUR: Final = "hour"  # another one: of the week, local time, if the middle has a season
@@ -41,7 +42,8 @@ class OutputNames:
     score, health [N]; contributions [N, contributors], summing to the score; probabilities
     [N, classes], of which the first class is the healthy one; rul [N, 3]: p10, p50, p90 in hours;
     deviation [N, 3, scalars]: of a learned baseline's statistics, in sigmas from their middle; of
-    one of waveforms [N, 1, contributors].
+    one of waveforms [N, 1, contributors]; map [N, side / 8, side / 8]: of a picture, the score of
+    each place.
     """
 
     score: str = ""
@@ -50,6 +52,7 @@ class OutputNames:
     probabilities: str = ""
     rul: str = ""
     deviation: str = ""
+    map: str = ""
 
     def named(self) -> dict[str, str]:
         """Role to tensor, of the existing outputs."""
@@ -100,6 +103,10 @@ class Described(Protocol):
         """The fault classes, the healthy one first."""
 
     @property
+    def side(self) -> int:
+        """Pixels a side of its picture; 0 if it takes none."""
+
+    @property
     def contributors(self) -> Sized:
         """What the columns of the contributions are; empty: the scalar inputs."""
 
@@ -147,6 +154,11 @@ ROLES: Final[Mapping[str, Role]] = {
             if manifest.contributors
             else (_STATISTICS, len(manifest.scalars))
         )
+    ),
+    "map": Role(
+        lambda manifest: (manifest.side // MAP_STRIDE,) * 2,
+        missing=("outputs.map", "only models of pictures have one"),
+        relative_to="score",
     ),
 }
 

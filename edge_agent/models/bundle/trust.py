@@ -30,7 +30,7 @@ from edge_agent.errors import ConfigError, ModelError
 from edge_agent.models.bundle.bundle import file_problems, read_file
 from edge_agent.models.bundle.folder import write_file
 from edge_agent.models.bundle.kinds import MANIFEST, SIGNATURE
-from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.manifest_text import parse_manifest
 from edge_agent.ops.owner import as_owner_of
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Clock = Callable[[], float]
 
-BATCHES: Final = (1, 64)
 MAX_DIFFERENCE: Final = 0.01
+_MAX_SIZES: Final = 4  # of batches in a report
 _FASTER: Final = 0.95  # of fp32's time, at most: a smaller gain is noise, and fp32 is exact
 _WARM_UP: Final = 2
 _MIN_RUNS: Final = 9
@@ -94,7 +94,7 @@ def parse_trial(found: object, manifest: Manifest) -> Trial:
 
 
 def _parsed(row: Mapping[str, Any]) -> Figures:
-    pairs = tuple((int(n), float(us)) for n, us in row["p50_us"].items())[: len(BATCHES)]
+    pairs = tuple((int(n), float(us)) for n, us in row["p50_us"].items())[:_MAX_SIZES]
     relative, difference = float(row["relative"]), float(row["difference"])
     numbers = [relative, difference, *(us for _, us in pairs)]
     if not all(map(math.isfinite, numbers)):
@@ -201,16 +201,14 @@ class Timing(NamedTuple):
 def compare(
     pair: tuple[Run, Run],
     inputs: Tensors,
-    fixed: int | None,
+    sizes: Sequence[int],
     patience_s: float,
     clock: Clock = time.perf_counter,
 ) -> list[Timing]:
     """Time fp32 and a variant alternately, so that other load affects both.
 
-    fixed: the only batch size that the graph takes. patience_s: for a batch size, if even few
-    runs take long.
+    sizes: of the batches. patience_s: for a batch size, if even few runs take long.
     """
-    sizes = BATCHES if fixed is None else (fixed,)
     return [_timing(pair, _tiled(inputs, rows), rows, patience_s, clock) for rows in sizes]
 
 

@@ -15,8 +15,8 @@ from edge_agent.config.settings import Isolated, Trust
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.bundle import file_problems, read_checked, read_file, try_files
 from edge_agent.models.bundle.golden import parse_golden
-from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, WINDOW
-from edge_agent.models.bundle.manifest import KINDS, parse_manifest
+from edge_agent.models.bundle.kinds import FP32, GOLDEN, MANIFEST, PICTURE, WINDOW
+from edge_agent.models.bundle.manifest_text import KINDS, parse_manifest
 from edge_agent.models.bundle.ort import available_providers
 from edge_agent.models.bundle.trust import UNSIGNED, keyring
 from edge_agent.models.repository import ModelRepository
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge_agent.models")
 
 # By kind of bundle.
-ENGINES: Final[Mapping[str, type[LoadableEngine]]] = {WINDOW.name: GraphEngine}
+ENGINES: Final[Mapping[str, type[LoadableEngine]]] = {
+    WINDOW.name: GraphEngine,
+    PICTURE.name: GraphEngine,
+}
 # Name, time of change and size of each file of a bundle.
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

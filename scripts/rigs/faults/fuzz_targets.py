@@ -21,7 +21,7 @@ from edge_agent.models import Signature
 from edge_agent.models.bundle.archive import unpack
 from edge_agent.models.bundle.card import card_problems
 from edge_agent.models.bundle.golden import parse_golden
-from edge_agent.models.bundle.manifest import parse_manifest
+from edge_agent.models.bundle.manifest_text import parse_manifest
 from edge_agent.models.bundle.trust import parse_signature
 from edge_agent.ops.routes import Refusal
 from edge_agent.service.command_body import parse_command as parse_http_command

@@ -1,0 +1,1 @@
+"""Models of pictures: the packaged backbone, and learning from good pictures."""
