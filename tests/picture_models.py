@@ -19,6 +19,7 @@ from edge_agent.models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,7 +52,11 @@ def bright_model(threshold: float = 1.0) -> bytes:
         helper.make_node("Identity", ["limit"], ["threshold"]),
     ]
     values = {"scale": np.array(1 / 128, np.float32), "limit": np.array(threshold, np.float32)}
-    shapes = {"score": ["N"], "map": ["N", CELLS, CELLS], "threshold": []}
+    shapes: dict[str, Sequence[str | int]] = {
+        "score": ["N"],
+        "map": ["N", CELLS, CELLS],
+        "threshold": [],
+    }
     return picture_model(nodes, values, SIDE, shapes)
 
 
@@ -59,10 +64,10 @@ def bright_golden() -> Golden:
     """One dark picture, and one with a bright place."""
     pictures = np.full((2, SIDE, SIDE, 3), 64, np.uint8)
     pictures[1, :8, :8] = 192
-    return Golden({"picture": pictures}, bright_outputs(pictures), np.array([0, 1]))
+    return Golden({"picture": pictures}, {**bright_outputs(pictures)}, np.array([0, 1]))
 
 
-def bright_outputs(pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+def bright_outputs(pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """The outputs of the model."""
     cells = pictures.reshape(len(pictures), CELLS, 8, CELLS, 8, 3).mean((2, 4, 5)) / 128
     return {"map": cells.astype(np.float32), "score": cells.max((1, 2)).astype(np.float32)}

@@ -30,7 +30,8 @@ SIDE = 64
 
 def file_of(tensors: bytes, order: list[str], numbers: NDArray[Any]) -> bytes:
     """The bytes of a file with one storage."""
-    heads = b"".join(pickle.dumps(each, protocol=2) for each in (0x1950A86A20F9469CFC6C, 1001, {}))
+    first: list[object] = [0x1950A86A20F9469CFC6C, 1001, {}]
+    heads = b"".join(pickle.dumps(each, protocol=2) for each in first)
     sizes = len(numbers).to_bytes(8, "little")
     return heads + tensors + pickle.dumps(order, protocol=2) + sizes + numbers.tobytes()
 
@@ -110,8 +111,8 @@ def convolved(x: NDArray[Any], weight: NDArray[Any], stride: int, groups: int) -
     views = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), (1, 2))
     views = views[:, ::stride, ::stride]
     if groups > 1:
-        return np.einsum("chwij,cij->chw", views, weight[:, 0])
-    return np.einsum("chwij,ocij->ohw", views, weight)
+        return np.asarray(np.einsum("chwij,cij->chw", views, weight[:, 0]))
+    return np.asarray(np.einsum("chwij,ocij->ohw", views, weight))
 
 
 def test_the_graph_computes_what_the_layers_say() -> None:

@@ -52,7 +52,7 @@ def features_graph(taps: Sequence[int], side: int) -> tuple[bytes, tuple[str, ..
     """A model of the backbone alone, and its outputs: [N, C, H, W] of each tap, ascending."""
     part = backbone_part(taps, side)
     sizes = [(TAPS[tap][0], side // TAPS[tap][1]) for tap in sorted(taps)]
-    shapes = {
+    shapes: dict[str, Shape] = {
         name: ["N", channels, size, size]
         for name, (channels, size) in zip(part.returned, sizes, strict=True)
     }
