@@ -6,7 +6,14 @@ from edge_agent.signals.block_rows import BlockRows
 from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
 from edge_agent.signals.conditions import ConditionChange, Conditions
 from edge_agent.signals.episodes import Episode, Problem
-from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, InputKind, signs_of_life
+from edge_agent.signals.input_kinds import (
+    INPUT_KINDS,
+    PICTURE_INPUT,
+    PICTURE_KINDS,
+    BlockInputs,
+    InputKind,
+    signs_of_life,
+)
 from edge_agent.signals.limit_state import Bound, Change
 from edge_agent.signals.limits import Crossing, Limits
 from edge_agent.signals.picture import HIDDEN, SIZE, EncodedPicture, cut, to_square
@@ -38,6 +45,8 @@ __all__ = [
     "INPUT_KINDS",
     "KNOWN",
     "MISSING",
+    "PICTURE_INPUT",
+    "PICTURE_KINDS",
     "SIZE",
     "TRUE",
     "UNCERTAIN",

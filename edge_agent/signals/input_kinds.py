@@ -98,6 +98,22 @@ INPUT_KINDS: Final[Mapping[str, InputKind]] = {
     ),
 }
 
+PICTURE_INPUT: Final = "picture"  # the kind and the name of the input of a model of pictures
+_SIDES: Final = range(64, 1025, 32)  # pixels of a picture
+
+
+def _lacks_side(spec: Spec) -> str:
+    some = f"{_SIDES[0]}, {_SIDES[1]} .. {_SIDES[-1]}"
+    return "" if spec.length in _SIDES else f"a picture needs its side in pixels as length: {some}"
+
+
+# Of models of pictures: no signal of an asset has this kind, cameras deliver them (`cameras:`).
+PICTURE_KINDS: Final[Mapping[str, InputKind]] = {
+    PICTURE_INPUT: InputKind(
+        shape=lambda spec: (spec.length, spec.length, 3), lacks=_lacks_side, dtype="uint8"
+    ),
+}
+
 
 def signs_of_life(
     blocks: Sequence[TensorBlock], kinds: Mapping[str, InputKind] = INPUT_KINDS

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.models.bundle.tasks import TASKS, Task, TaskRow
-from edge_agent.signals import INPUT_KINDS, InputKind
+from edge_agent.signals import INPUT_KINDS, PICTURE_KINDS, InputKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from edge_agent.signals.input_kinds import Spec
 
 MANIFEST: Final = "model.yaml"
 MODEL: Final = "model.onnx"
@@ -20,7 +18,6 @@ GOLDEN: Final = "golden.npz"
 SIGNATURE: Final = "model.sig"
 CARD: Final = "card.md"
 THRESHOLD: Final = "threshold"  # a graph's output, float32 []
-PICTURE_INPUT: Final = "picture"  # the kind and the name of a picture's input
 FP32: Final = "fp32"  # the variant in MODEL
 
 VARIANT: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -29,7 +26,6 @@ _MIB: Final = 1 << 20
 _PICTURE_BYTES: Final = 2 * _MIB
 _MANIFEST_BYTES: Final = 4 * _MIB
 _SIGNATURE_BYTES: Final = 4096
-_SIDES: Final = range(64, 1025, 32)  # pixels of a picture
 # Files of bundles of any kind.
 OWN_FILES: Final = {MANIFEST: _MANIFEST_BYTES, SIGNATURE: _SIGNATURE_BYTES, CARD: _MIB}
 
@@ -123,11 +119,6 @@ class BundleKind:
         return name not in {MANIFEST, SIGNATURE} and self.max_bytes(name) is not None
 
 
-def _lacks_side(spec: Spec) -> str:
-    some = f"{_SIDES[0]}, {_SIDES[1]} .. {_SIDES[-1]}"
-    return "" if spec.length in _SIDES else f"a picture needs its side in pixels as length: {some}"
-
-
 WINDOW: Final = BundleKind("window", {MODEL: 512 * _MIB, GOLDEN: 64 * _MIB})
 # A camera's pictures come one by one, and a batch of them takes much memory.
 PICTURE: Final = BundleKind(
@@ -135,11 +126,7 @@ PICTURE: Final = BundleKind(
     {MODEL: 128 * _MIB, GOLDEN: 64 * _MIB},
     batches=(1,),
     tasks={task: TASKS[task] for task in (Task.ANOMALY, Task.CLASSIFICATION)},
-    inputs={
-        PICTURE_INPUT: InputKind(
-            shape=lambda spec: (spec.length, spec.length, 3), lacks=_lacks_side, dtype="uint8"
-        )
-    },
+    inputs=PICTURE_KINDS,
 )
 
 

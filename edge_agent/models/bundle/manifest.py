@@ -15,7 +15,6 @@ from edge_agent.config.types import Between, Name
 from edge_agent.counting import as_read
 from edge_agent.models.bundle.domain import Domain  # noqa: TC001 (read at run time)
 from edge_agent.models.bundle.kinds import (
-    PICTURE_INPUT,
     VARIANT,
     WINDOW,
     BundleKind,
@@ -30,6 +29,7 @@ from edge_agent.models.bundle.reference_distribution import (  # noqa: TC001 (re
 )
 from edge_agent.models.bundle.remote_spec import RemoteSpec  # noqa: TC001 (read at run time)
 from edge_agent.models.bundle.tasks import OutputNames  # noqa: TC001 (read at run time)
+from edge_agent.signals import PICTURE_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

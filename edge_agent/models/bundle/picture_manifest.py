@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from edge_agent.models.bundle.kinds import PICTURE, PICTURE_INPUT, BundleKind
+from edge_agent.models.bundle.kinds import PICTURE, BundleKind
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
+from edge_agent.signals import PICTURE_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
