@@ -13,7 +13,7 @@ from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
 from edge_agent.config.line_check import check_lines
 from edge_agent.config.problem import ConfigErrors, KeyPath, Notes, shown
-from edge_agent.config.types import is_language
+from edge_agent.config.types import Name, is_language
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
@@ -356,14 +356,31 @@ def _routes(config: Config, notes: Notes) -> None:
             notes.add((*path, "sink"), "this sink tells no people", hint)
         if route.language and route.language not in languages:
             notes.add((*path, "language"), "is not in alarms.languages")
-    routed = {route.sink for route in routes.values()}
+    routed = {route.sink for route in routes.values()} | {_maintenance_sink(config)}
     for sink, struct in config.sinks.items():
         if getattr(struct, "template", "") and sink not in routed:
             hint = "write an entry in notify.routes with sink: " + sink
             notes.add(("sinks", sink), "a sink with a template needs a route", hint)
 
 
+def _maintenance_sink(config: Config) -> str:
+    return "" if config.maintenance is None else config.maintenance.sink
+
+
+def _maintenance(config: Config, notes: Notes) -> None:
+    """Proposals go to a sink that tells people."""
+    sink = _maintenance_sink(config)
+    if not sink or ("sinks",) in notes.broken:
+        return
+    path: KeyPath = ("maintenance", "sink")
+    if sink not in config.sinks:
+        notes.add(path, f"there is no sink {shown(sink)}", notes.nearest(sink, config.sinks))
+    elif not hasattr(config.sinks.get(Name(sink)), "values"):
+        notes.add(path, "this sink tells no people", "use a webhook, or smtp")
+
+
 _CHECKS: Final = (
+    _maintenance,
     _routes,
     _references,
     _sources,

@@ -18,6 +18,7 @@ from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader re
 from edge_agent.config.language import Language
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.lines import Line  # noqa: TC001 (same)
+from edge_agent.config.maintenance import Maintenance  # noqa: TC001 (same)
 from edge_agent.config.notify import Notify
 from edge_agent.config.settings import (
     Http,
@@ -34,7 +35,7 @@ from edge_agent.config.settings import (
     Trust,
     Tuning,
 )
-from edge_agent.config.shifts import Calendar  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.shifts import Calendar  # noqa: TC001 (same)
 from edge_agent.config.types import (
     Between,
     Cycle,
@@ -415,6 +416,7 @@ class Config:
     opcua_server: OpcuaServer = field(default_factory=OpcuaServer)
     manuals: Manuals = field(default_factory=Manuals)
     language: Language = field(default_factory=Language)
+    maintenance: Maintenance | None = None  # a plan of maintenance; default: none is made
     log: Log = field(default_factory=Log)
     tuning: Tuning = field(default_factory=Tuning)
 

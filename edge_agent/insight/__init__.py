@@ -1,6 +1,7 @@
 """What many machines say together: their states, availability and losses (ISO 22400-2).
 
-A gateway without `lines:` in its config does not import this room.
+`maintenance` is a package of its own. A gateway with neither `lines:` nor `maintenance:` in its config
+imports nothing of this room.
 """
 
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay

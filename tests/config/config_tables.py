@@ -183,6 +183,15 @@ store:
 trends: {max_bytes: 64MiB}
 labelled: {days: 30}
 opcua_server: {enabled: false, clients: 8}
+maintenance:
+  every: 10m
+  due: {high: 2d}
+  assets: {"P-*": {criticality: 2}}
+  jobs: {bearing_wear: {duration: 4h, skills: [mechanic], parts: {bearing: 1}}}
+  crews: {day: {skills: [mechanic], count: 2, hours: [{start: "06:00", end: "14:00"}]}}
+  parts: {bearing: {stock: 1, lead_time: 7d}}
+  stops: {saturday: {start: "2026-12-05T06:00", length: 8h, repeat: FREQ=WEEKLY}}
+  calendars: {plant: {file: stops.ics, place: location}}
 notify: {timezone: Europe/Berlin}
 http:
   host: 127.0.0.1
