@@ -1,7 +1,7 @@
 """What many machines say together: their states, availability and losses (ISO 22400-2).
 
-`maintenance` is a package of its own. A gateway with neither `lines:` nor `maintenance:` in its config
-imports nothing of this room.
+The package `maintenance` has the plan. A gateway with neither `lines:` nor `maintenance:` in its
+config imports nothing of this room.
 """
 
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay
