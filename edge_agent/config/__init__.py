@@ -67,6 +67,7 @@ __all__ = [
     "lines",
     "list_lines",
     "load",
+    "maintenance",
     "notify",
     "parse_cycle",
     "paths_of",
