@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "run recorded data through the daemon's pipeline",
     "learn": "learn the healthy state of assets and write a model bundle",
     "train": "train a model from recordings and write its bundle (extra compress)",
+    "bottleneck": "name the machine that limits a line, and what improving it would gain",
     "assets": "list the running daemon's assets, and say what became of them",
     "models": "verify, sign and pack model bundles, activate versions and roll back",
     "keys": "make, list and revoke API keys for other programs and the status page",

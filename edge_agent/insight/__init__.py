@@ -4,12 +4,30 @@ The package `maintenance` has the plan. A gateway with neither `lines:` nor `mai
 config imports nothing of this room.
 """
 
+from edge_agent.insight.bottleneck import find_bottleneck
+from edge_agent.insight.cycle_drift import CycleDrift, Explanation, find_cycle_drift
+from edge_agent.insight.line_answer import DOUBTS, Bottleneck, Gain, Station, answer_row
+from edge_agent.insight.line_model import LineData, PartCounts, work_samples
+from edge_agent.insight.state_table import read_line
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay
 
 __all__ = [
     "CODES",
+    "DOUBTS",
     "STATES",
+    "Bottleneck",
+    "CycleDrift",
+    "Explanation",
+    "Gain",
+    "LineData",
     "MachineState",
+    "PartCounts",
     "StateLog",
+    "Station",
     "Stay",
+    "answer_row",
+    "find_bottleneck",
+    "find_cycle_drift",
+    "read_line",
+    "work_samples",
 ]

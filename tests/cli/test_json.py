@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_recordings import add_window, write_site
+from line_tables import write_line
 from status_support import TOKEN, commanding, plant_of
 from tiny_models import write_mean_bundle
 
@@ -51,6 +52,7 @@ ON_FILES = {
     " --candidates chart",
     "labelled list": "--folder {site}/labelled",
     "labelled export": "--folder {site}/labelled --output {site}/labelled.csv",
+    "bottleneck": "--input {site}/states.csv --parts {site}/parts.csv",
     "language": "exam -c {site}/talk.yaml",
     "models keygen": "{site}/plant",
     "models pack": "{site}/made/pump -o {site}",
@@ -103,6 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shelf.install(folder / "made" / "pump")
             shelf.activate("pump", "0")
     add_window(folder / "labelled")
+    write_line(folder)
     (folder / "talk.yaml").write_text(_TALK)
     return folder
 

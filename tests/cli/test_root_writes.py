@@ -55,6 +55,7 @@ READS: Final = {
         "listen",
         "replay",
         "ask",
+        "bottleneck",
         "top",
         "completion",
         "notify",
