@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.schema import Config, ModelUse
-    from edge_agent.messages import Transition
+    from edge_agent.insight.quality.charts import ControlCharts
+    from edge_agent.messages import Observation, Transition
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant, PlantAsset
     from edge_agent.serving import Evaluation, Scored, WindowBatch
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from edge_agent.values import Columns, TensorBlock
 
 _RECENT: Final = 4096  # turns until a recorder takes them
+_REPORTED: Final = 10_000
 _ANNOUNCED: Final = 10_000  # transitions until the track record takes them
 log = logging.getLogger("edge_agent.pipeline")
 
@@ -102,6 +104,13 @@ class Pipeline:
         self.diagnostics = Diagnostics(config, live=live)
         self.announced: deque[Transition] = deque(maxlen=_ANNOUNCED)
         self.recent: Recent | None = None  # set by a recorder of trends, which empties it
+        # What side parts find (charts, cameras, states): applied in the next turn.
+        self.reported: deque[Observation] = deque(maxlen=_REPORTED)
+        self.charts: ControlCharts | None = None
+        if config.control_charts:
+            from edge_agent.insight.quality.charts import ControlCharts  # noqa: PLC0415 (most have none)
+
+            self.charts = ControlCharts(config, self.signals, alarms.watched)
         self._monotonic_s = 0.0
 
     # -- the path -----------------------------------------------------------------------------
@@ -132,6 +141,8 @@ class Pipeline:
             self._follow_silence_limits()
         batches = self._write_windows(observed)
         self.detection.compare_limits(observed)
+        if self.charts is not None:
+            self.charts.keep(observed)
         return batches
 
     def _follow_silence_limits(self) -> None:
@@ -159,6 +170,8 @@ class Pipeline:
 
     def close_open_windows(self) -> list[WindowBatch]:
         """The recording has ended; returns its open windows."""
+        if self.charts is not None:
+            self.reported.extend(self.charts.evaluate(is_end=True))
         return self.deployments.close_windows()
 
     def score_windows(self, batches: Sequence[WindowBatch]) -> list[Scored]:
@@ -179,6 +192,11 @@ class Pipeline:
 
     def _apply(self, evaluation: Evaluation) -> list[Transition]:
         observations = evaluation.observations
+        if self.charts is not None and not self.charts.is_apart:
+            self.reported.extend(self.charts.evaluate())
+        if self.reported:
+            reported, self.reported = self.reported, deque(maxlen=_REPORTED)
+            observations = [*observations, *reported]
         if self.diagnostics.drift.verdicts:
             observations = [*observations, *self.diagnostics.observations(self.alarms.watched)]
         found = self.detection.observations(observations)
@@ -247,6 +265,8 @@ class Pipeline:
         """Add an asset and its signals; add models with `use_model`. Times: 0 in a recording."""
         self.signals.add_asset(asset, now_us, monotonic_s)
         self.detection.add_asset(asset)
+        if self.charts is not None:
+            self.charts.add_asset(asset)
 
     def use_model(self, asset: PlantAsset, use: ModelUse, use_name: str | None = None) -> str:
         """Let a model score an asset; returns what is missing, or an empty text.
@@ -277,6 +297,8 @@ class Pipeline:
         self.deployments.adopt_versions(old.deployments)
         self.detection.adopt_state(old.detection)
         self.diagnostics.adopt_state(old.diagnostics)
+        if self.charts is not None and old.charts is not None:
+            self.charts.adopt_state(old.charts)
 
     def _rows_of(self, old: Pipeline) -> dict[int, int]:
         """The number of each signal in an earlier plant, and its number here."""

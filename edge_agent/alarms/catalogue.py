@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from edge_agent.config.limit_rules import rules_of
 from edge_agent.config.schema import AlarmRule, Drift, Learn
 from edge_agent.config.schema import Kind as SignalKind
-from edge_agent.config.types import Duration
+from edge_agent.config.types import Duration, Name
 from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from edge_agent.config.control_charts import ControlChart
     from edge_agent.config.limit_rules import LimitRule
     from edge_agent.config.schema import Gateway, ModelUse
     from edge_agent.messages import Alarm
@@ -37,6 +38,7 @@ Stage: TypeAlias = Literal[
 # The use names of models that were learned on the gateway, from numbers and from waveforms.
 BASELINE: Final = "baseline"
 WAVEFORMS: Final = "waveforms"
+NO_CHARTS: Final[Mapping[Name, ControlChart]] = {}
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, if it differs from the rule of all service alarms.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
@@ -111,6 +113,11 @@ def limit_alarm_id(signal: PlantSignal, limit: str) -> str:
     return f"{signal.asset.id}.{signal.name}.{limit}"
 
 
+def chart_alarm_id(asset: str, chart: str) -> str:
+    """The id of the alarm of a control chart."""
+    return f"{asset}.{chart}.chart"
+
+
 def flood_alarm_id(asset: str) -> str:
     """The id of the service alarm for held-back alarms of `asset`."""
     return f"{asset}.flood"
@@ -141,6 +148,20 @@ def _limit_rule(rule: LimitRule) -> AlarmRule:
     )
 
 
+def _chart_rule(chart: ControlChart) -> AlarmRule:
+    """The rule of a chart's alarm; how long it stays is decided before the table."""
+    return AlarmRule(
+        off_delay=Duration(0),
+        deadband=0.0,
+        recovery=0.0,
+        severity=chart.severity,
+        ne107=chart.ne107,
+        failure_mode=chart.failure_mode,
+        message=chart.message,
+        advice=chart.advice,
+    )
+
+
 def flood_policy(asset: str, path: str) -> AlarmPolicy:
     """Return the policy of `flood_alarm_id(asset)`, for the table's `rules`."""
     rule = AlarmRule(severity=700, ne107=Ne107.CHECK_FUNCTION)
@@ -154,8 +175,14 @@ class AlarmCatalogue:
     config). Every observation of an open alarm asks it, so it is no call of ours.
     """
 
-    def __init__(self, gateway: Gateway, drift: Drift | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        drift: Drift | None = None,
+        charts: Mapping[Name, ControlChart] = NO_CHARTS,
+    ) -> None:
         drift = drift or Drift()
+        self._charts = charts
         self._drift = AlarmRule(
             severity=drift.severity, ne107=Ne107.CHECK_FUNCTION, enabled=drift.enabled
         )
@@ -213,4 +240,9 @@ class AlarmCatalogue:
             known[drift_alarm_id(asset.id, place)] = AlarmPolicy(
                 asset.id, asset.path, self._drift, "quality", "data_manipulation"
             )
+        for name, chart in self._charts.items():
+            if chart.covers(asset.id):
+                known[chart_alarm_id(asset.id, name)] = AlarmPolicy(
+                    asset.id, asset.path, _chart_rule(chart), "limit"
+                )
         known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

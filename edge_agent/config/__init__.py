@@ -56,6 +56,7 @@ __all__ = [
     "bearing",
     "cameras",
     "conditions",
+    "control_charts",
     "discovering",
     "expand_range",
     "find_problems",

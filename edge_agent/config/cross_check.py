@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config.assets import check_assets
+from edge_agent.config.chart_check import check_charts
 from edge_agent.config.effects import check_effects
 from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
@@ -379,6 +380,11 @@ def _maintenance(config: Config, notes: Notes) -> None:
         notes.add(path, "this sink tells no people", "use a webhook, or smtp")
 
 
+def _charts(config: Config, notes: Notes) -> None:
+    if not {("templates",), ("assets",)} & notes.broken:
+        check_charts(config, notes, discovers=any(discovering(config)))
+
+
 _CHECKS: Final = (
     _maintenance,
     _routes,
@@ -399,4 +405,5 @@ _CHECKS: Final = (
     _http,
     _standby,
     _trends,
+    _charts,
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from edge_agent.config.bearing import Bearing, turns_per_s
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.control_charts import ControlChart, PartRecords
 from edge_agent.config.language import Language
 from edge_agent.config.limits import Iso20816, Limit  # noqa: TC001 (same)
 from edge_agent.config.lines import Line  # noqa: TC001 (same)
@@ -411,6 +412,8 @@ class Config:
     store: Store = field(default_factory=Store)
     labelled: Labelled = field(default_factory=Labelled)
     trends: Trends = field(default_factory=Trends)
+    control_charts: dict[Name, ControlChart] = field(default_factory=dict)
+    part_records: PartRecords = field(default_factory=PartRecords)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
     opcua_server: OpcuaServer = field(default_factory=OpcuaServer)

@@ -46,6 +46,7 @@ _FIXED: Final = (
     "store",
     "labelled",
     "trends",
+    "part_records",
     "http",
     "inference",
     "language",
@@ -60,6 +61,7 @@ _REBUILT: Final = (
     "trust",
     "tuning",
     "drift",
+    "control_charts",
 )
 
 

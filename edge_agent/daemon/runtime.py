@@ -228,7 +228,7 @@ def monitor_plant(  # noqa: PLR0913 (what differs between a daemon, a replay and
 
 
 def _catalogue_of(config: Config, plant: Plant) -> AlarmCatalogue:
-    catalogue = AlarmCatalogue(config.gateway, config.drift)
+    catalogue = AlarmCatalogue(config.gateway, config.drift, config.control_charts)
     for asset in plant.assets.values():
         catalogue.add_asset(asset)
     return catalogue

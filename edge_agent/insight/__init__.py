@@ -1,4 +1,4 @@
-"""What many machines say together: their states, availability and losses (ISO 22400-2).
+"""What parts and machines say together: process quality; states, availability and losses.
 
 The package `maintenance` has the plan. A gateway with neither `lines:` nor `maintenance:` in its
 config imports nothing of this room.

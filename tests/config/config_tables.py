@@ -181,6 +181,9 @@ store:
   path: state.db
   max_bytes: 64MiB
 trends: {max_bytes: 64MiB}
+control_charts:
+  p: {asset: "P-{001..002}", signal: pressure, part: every_value, chart: ewma, process: [current]}
+part_records: {max_parts: 1000}
 labelled: {days: 30}
 opcua_server: {enabled: false, clients: 8}
 maintenance:

@@ -1,0 +1,3 @@
+"""Process quality: control charts over measurements of parts, and what became of each part."""
+
+__all__ = ["capability", "chart", "charts", "constants", "phase_one", "records", "run_rules"]
