@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from edge_agent.config import cameras, schema
+from edge_agent.config import camera_check, cameras, schema
 from edge_agent.config.assets import MAX_ASSETS, expand_range
 from edge_agent.config.builder import Builder, OneOf
 from edge_agent.config.config_warnings import paths_of, secrets_of, warnings
@@ -54,6 +54,7 @@ __all__ = [
     "Problem",
     "Readers",
     "bearing",
+    "camera_check",
     "cameras",
     "conditions",
     "control_charts",

@@ -67,7 +67,7 @@ class View:
 class PictureTopic:
     """Pictures in MQTT messages, over the connection of a source of type mqtt."""
 
-    topic: str
+    topic: str  # of this camera alone: no + and no #
     source: Name = Name("")  # optional if there is only one source of type mqtt
     qos: Annotated[int, Between(0, 2)] = 1
     # The key of the picture (base64) in a JSON object, with dots for inner objects; default: the
@@ -110,10 +110,9 @@ class WatchedFolder:
     A file is read once it is whole: its size and time are the same in two looks.
     """
 
-    path: Path
-    pattern: str = (
-        "*"  # of names, such as cam1_*.jpg; names that begin with . or end with .tmp or .part never
-    )
+    path: Path  # the folder
+    # Of names: cam1_*.jpg. What begins with . or ends with .tmp or .part is never read.
+    pattern: str = "*"
     every: Annotated[Duration, Between(0.05, 3600)] = Duration(0.5)  # between two looks
     earlier: Earlier = Earlier.MISSED  # pictures that are there at the start
     done: Path | None = None  # files that were read are moved to this folder; default: they stay
@@ -138,6 +137,7 @@ class WatchedFolder:
             groups = set(re.compile(self.name).groupindex)
         except re.error as error:
             yield "name", f"is not a regular expression: {error}"
+            return
         if self.name and not groups & {"time", "part"}:
             yield "name", "needs a group (?P<time>...) or (?P<part>...)"
         if self.time is FileTime.NAME and "time" not in groups:
@@ -221,7 +221,7 @@ def _url_problem(url: str, schemes: tuple[str, ...]) -> str:
     except ValueError as error:
         return str(error)
     if "@" in parts.netloc:
-        return "a login never belongs into a URL: use username and password"
+        return "a login never belongs in a URL: use username and password"
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         return f"must be a URL such as {schemes[0]}://camera-1.plant:8080/path"
     return "" if url.isascii() and url.isprintable() else "has characters that no URL has"
@@ -235,7 +235,7 @@ class Camera:
     when it is lost.
     """
 
-    asset: str
+    asset: str  # the machine that it looks at
     mqtt: PictureTopic | None = None
     folder: WatchedFolder | None = None
     http: Snapshot | None = None
@@ -245,7 +245,7 @@ class Camera:
     # least five intervals; else never: parts come when they come.
     stale_after: Duration | None = None
     max_bytes: Annotated[Size, Between(1024, 64 << 20)] = Size(8 << 20)  # of an encoded picture
-    max_pixels: Annotated[int, Between(1024, 80_000_000)] = 25_000_000
+    max_pixels: Annotated[int, Between(1024, 80_000_000)] = 25_000_000  # width times height
     # A picture from further back than this is not judged; with a time in the future, it has ours.
     max_age: Annotated[Duration, Between(1, 30 * 86_400)] = Duration(3600)
 

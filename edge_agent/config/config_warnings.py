@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.config.camera_check import camera_warnings
 from edge_agent.config.cross_check import address_problems, discovering, walk
 from edge_agent.config.language import EngineKind
 from edge_agent.config.learning_check import learning_warnings
@@ -43,6 +44,7 @@ def warnings(config: Config) -> Iterator[str]:
         if not signal.address:  # of one signal: the others are still monitored
             yield f"{dotted(path)}: {problem}: it will have no value ({hint})"
     yield from learning_warnings(config)
+    yield from camera_warnings(config)
     yield from _language(config.language)
     yield from _client_ids(config)
     yield from _ids_of_pair(config)

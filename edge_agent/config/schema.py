@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from edge_agent.config.bearing import Bearing, turns_per_s
+from edge_agent.config.cameras import Camera  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.control_charts import ControlChart, PartRecords
 from edge_agent.config.language import Language
@@ -399,6 +400,7 @@ class Config:
     assets: dict[str, Asset] = field(default_factory=dict)
     lines: dict[Name, Line] = field(default_factory=dict)  # of machines, by name
     shifts: dict[Name, Calendar] = field(default_factory=dict)  # calendars, by name
+    cameras: dict[Name, Camera] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
     shard: Shard = field(default_factory=Shard)
     standby: Standby = field(default_factory=Standby)

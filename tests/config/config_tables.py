@@ -185,6 +185,8 @@ control_charts:
   p: {asset: "P-{001..002}", signal: pressure, part: every_value, chart: ewma, process: [current]}
 part_records: {max_parts: 1000}
 labelled: {days: 30}
+cameras:
+  gate: {asset: P-019, folder: {path: pictures}, view: {region: [0, 0, 0.5, 1]}}
 opcua_server: {enabled: false, clients: 8}
 maintenance:
   every: 10m
