@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.config.assets import check_assets
-from edge_agent.config.chart_check import check_charts
 from edge_agent.config.camera_check import check_cameras
+from edge_agent.config.chart_check import check_charts
 from edge_agent.config.effects import check_effects
 from edge_agent.config.learning_check import check_learning
 from edge_agent.config.limit_check import check_conditions, check_limits
