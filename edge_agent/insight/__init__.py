@@ -4,10 +4,13 @@ The package `maintenance` has the plan. A gateway with neither `lines:` nor `mai
 config imports nothing of this room.
 """
 
+from edge_agent.insight.book import LineBook, LineSignals
 from edge_agent.insight.bottleneck import find_bottleneck
+from edge_agent.insight.calendar import ShiftCalendar, ShiftTime
 from edge_agent.insight.cycle_drift import CycleDrift, Explanation, find_cycle_drift
 from edge_agent.insight.line_answer import DOUBTS, Bottleneck, Gain, Station, answer_row
 from edge_agent.insight.line_model import LineData, PartCounts, work_samples
+from edge_agent.insight.machine_book import ClosedShift, MachineBook
 from edge_agent.insight.state_table import read_line
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay
 
@@ -16,12 +19,18 @@ __all__ = [
     "DOUBTS",
     "STATES",
     "Bottleneck",
+    "ClosedShift",
     "CycleDrift",
     "Explanation",
     "Gain",
+    "LineBook",
     "LineData",
+    "LineSignals",
+    "MachineBook",
     "MachineState",
     "PartCounts",
+    "ShiftCalendar",
+    "ShiftTime",
     "StateLog",
     "Station",
     "Stay",

@@ -3,7 +3,7 @@
 from edge_agent.signals.acceptance import Acceptance, Observed
 from edge_agent.signals.bindings import Binding, Bindings, Gate, Outage, Span
 from edge_agent.signals.block_rows import BlockRows
-from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN
+from edge_agent.signals.condition_state import FALSE, TRUE, UNKNOWN, ConditionState
 from edge_agent.signals.conditions import ConditionChange, Conditions
 from edge_agent.signals.episodes import Episode, Problem
 from edge_agent.signals.input_kinds import (
@@ -61,6 +61,7 @@ __all__ = [
     "Bound",
     "Change",
     "ConditionChange",
+    "ConditionState",
     "Conditions",
     "Crossing",
     "EncodedPicture",
