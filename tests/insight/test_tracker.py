@@ -194,7 +194,7 @@ def leaves(node: dict[str, Any]) -> float:
     return sum(leaves(one) for one in parts) if parts else float(node["seconds"])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_arrival_does_not_matter(seed: int) -> None:
     """All at once; shuffled; late by hours while the machines are evaluated: the same shifts."""
     rows = day_of(seed)
