@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from edge_agent.alarms import AlarmTable
     from edge_agent.config.schema import Config, ModelUse
+    from edge_agent.detection import Pause
     from edge_agent.insight.quality.charts import ControlCharts
     from edge_agent.messages import Observation, Transition
     from edge_agent.ops.metrics import Metrics
@@ -73,6 +74,16 @@ class Recent:
     scores: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
 
+class PictureWatch(Protocol):
+    """What knows the pictures behind the scores of cameras."""
+
+    def describe(self, found: list[Observation | Pause]) -> list[Observation | Pause]:
+        """The same observations; those of cameras with what is seen on the picture."""
+
+    def follow_transitions(self, transitions: Sequence[Transition]) -> None:
+        """Keep the pictures of alarms that are announced."""
+
+
 class Pipeline:
     """Signals, models and alarms of one plant.
 
@@ -103,6 +114,7 @@ class Pipeline:
         self.detection = Detection(plant, self.signals, self.deployments, alarms, live=live)
         self.diagnostics = Diagnostics(config, live=live)
         self.announced: deque[Transition] = deque(maxlen=_ANNOUNCED)
+        self.pictures: PictureWatch | None = None  # set by the cameras
         self.recent: Recent | None = None  # set by a recorder of trends, which empties it
         # What side parts find (charts, cameras, states): applied in the next turn.
         self.reported: deque[Observation] = deque(maxlen=_REPORTED)
@@ -200,6 +212,8 @@ class Pipeline:
         if self.diagnostics.drift.verdicts:
             observations = [*observations, *self.diagnostics.observations(self.alarms.watched)]
         found = self.detection.observations(observations)
+        if self.pictures is not None and found:
+            found = self.pictures.describe(found)
         transitions = self.detection.apply_observations(self.alarms, found)
         for deployment, state in evaluation.state.items():
             state.store(deployment)
@@ -210,6 +224,8 @@ class Pipeline:
             self.learning.follow_transitions(transitions)
         if self.waves:
             self.waves.follow_transitions(transitions)
+        if self.pictures is not None and transitions:
+            self.pictures.follow_transitions(transitions)
         return transitions
 
     def run_shadows(self, *, busy: bool = False) -> list[Transition]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from edge_agent.config import MAX_ASSETS, expand_range
 from edge_agent.config.schema import Asset as AssetConfig
+from edge_agent.config.schema import Kind, Signal
+from edge_agent.config.types import Duration
 from edge_agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.config.bearing import Bearing
     from edge_agent.config.conditions import Condition
-    from edge_agent.config.schema import Config, Signal, Template
+    from edge_agent.config.schema import Config, PlantCamera, Template
     from edge_agent.config.settings import Tuning
 
 
@@ -35,7 +37,10 @@ class PlantSignal:
 
 @dataclass(slots=True, eq=False)
 class PlantAsset:
-    """One machine; `path` is its ISA-95 path enterprise/site/area/line/asset."""
+    """One machine; `path` is its ISA-95 path enterprise/site/area/line/asset.
+
+    cameras: that look at it, by name; each is one of its signals, too.
+    """
 
     index: int
     id: str
@@ -49,6 +54,7 @@ class PlantAsset:
     when: Condition | None = None  # the machine runs
     bearing: Bearing | None = None
     constants: dict[str, tuple[float, ...]] = field(default_factory=dict)  # for models, by name
+    cameras: dict[str, PlantCamera] = field(default_factory=dict)
 
 
 class Plant:
@@ -152,8 +158,19 @@ class Plant:
             limits = {**signal.limits, **config.limits.get(name, {})}
             own = replace(signal, limits=limits) if name in config.limits else signal
             asset.signals[name] = self._signal(asset, name, own, places)
+        self._add_cameras(asset)
         self.assets[asset_id] = asset
         return asset
+
+    def _add_cameras(self, asset: PlantAsset) -> None:
+        """The cameras of an asset, each with its own source."""
+        for name, camera in self._config.cameras.items():
+            if camera.asset == asset.id:
+                silence_s = camera.silence_s
+                stale_after = None if silence_s is None else Duration(silence_s)
+                own = Signal(name, kind=Kind.PICTURE, stale_after=stale_after)
+                asset.signals[name] = self._signal(asset, name, own, {})
+                asset.cameras[name] = camera
 
     def _signal(
         self, asset: PlantAsset, name: str, config: Signal, places: dict[str, str]

@@ -76,5 +76,7 @@ def bright_outputs(pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]
 def write_bright_bundle(folder: Path, **changes: Any) -> Path:
     """The bundle of that model."""
     manifest = picture_manifest(**changes)
-    write_bundle(folder / manifest.name, manifest, bright_model(), bright_golden())
+    write_bundle(
+        folder / manifest.name, manifest, bright_model(manifest.threshold), bright_golden()
+    )
     return folder / manifest.name

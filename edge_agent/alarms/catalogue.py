@@ -236,6 +236,8 @@ class AlarmCatalogue:
             known[model_alarm_id(asset.id, use_name_of(use))] = AlarmPolicy(
                 asset.id, asset.path, use.alarm
             )
+        for name, camera in asset.cameras.items():
+            known[model_alarm_id(asset.id, name)] = AlarmPolicy(asset.id, asset.path, camera.alarm)
         for place in (BASELINE, *(use_name_of(use) for use in template.models)):
             known[drift_alarm_id(asset.id, place)] = AlarmPolicy(
                 asset.id, asset.path, self._drift, "quality", "data_manipulation"

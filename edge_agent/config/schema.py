@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from edge_agent.config.bearing import Bearing, turns_per_s
-from edge_agent.config.cameras import Camera  # noqa: TC001 (the loader reads the hints)
+from edge_agent.config.cameras import Camera
 from edge_agent.config.conditions import Condition  # noqa: TC001 (the loader reads the hints)
 from edge_agent.config.control_charts import ControlChart, PartRecords
 from edge_agent.config.language import Language
@@ -29,6 +29,7 @@ from edge_agent.config.settings import (
     Log,
     Manuals,
     OpcuaServer,
+    Pictures,
     RemoteServer,
     Runtime,
     Standby,
@@ -63,6 +64,7 @@ class Kind(StrEnum):
 
     SCALAR = "scalar"
     WAVEFORM = "waveform"
+    PICTURE = "picture"  # of a camera: never written in a config
 
 
 class Resample(StrEnum):
@@ -166,6 +168,8 @@ class Signal:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Contradictions, as (key, message)."""
+        if self.kind is Kind.PICTURE:
+            yield "kind", "of a signal is no picture: write a camera in `cameras`"
         if self.scale == 0:
             yield "scale", "must not be 0: every value would be the same"
         if self.decimal not in {"", ".", ","}:
@@ -364,6 +368,43 @@ def _weight(asset_id: str, shard: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureAlarm(AlarmRule):
+    """When the pictures of a camera become an alarm."""
+
+    over: Annotated[int, Between(1, 100)] = 2  # so many ...
+    of: Annotated[int, Between(1, 100)] = 3  # ... of the last pictures are over the limit
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Contradictions, as (key, message)."""
+        if self.over > self.of:
+            yield "over", f"must be at most {self.of}: so many pictures are looked at (of)"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLearn:
+    """Learning from good pictures on the gateway; `learn: auto` for all defaults."""
+
+    shorthand: ClassVar = Learn.shorthand
+    implied: ClassVar = {"auto": (("pictures", "spacing"), True)}
+    auto: bool | None = None  # default: true if one of these is given
+    pictures: Annotated[int, Between(50, 2000)] = 200  # so many good ones are collected
+    spacing: Annotated[Duration, Between(0, 86_400)] = Duration(1)  # at least, between two of them
+
+
+@dataclass(frozen=True, slots=True)
+class PlantCamera(Camera):
+    """A camera, with the model that judges its pictures, and its alarm."""
+
+    bundle: Name = Name("")  # default: the one that is learned here
+    learn: PictureLearn | None = None
+    alarm: PictureAlarm = field(default_factory=PictureAlarm)
+
+    def bundle_of(self, name: str) -> Name:
+        """The bundle that judges the pictures of the camera of this name."""
+        return self.bundle or Name(f"learned-{name}-pictures")
+
+
+@dataclass(frozen=True, slots=True)
 class Alarms:
     """Settings for all alarms."""
 
@@ -400,7 +441,7 @@ class Config:
     assets: dict[str, Asset] = field(default_factory=dict)
     lines: dict[Name, Line] = field(default_factory=dict)  # of machines, by name
     shifts: dict[Name, Calendar] = field(default_factory=dict)  # calendars, by name
-    cameras: dict[Name, Camera] = field(default_factory=dict)
+    cameras: dict[Name, PlantCamera] = field(default_factory=dict)
     discovery: Discovery = field(default_factory=Discovery)
     shard: Shard = field(default_factory=Shard)
     standby: Standby = field(default_factory=Standby)
@@ -416,6 +457,7 @@ class Config:
     trends: Trends = field(default_factory=Trends)
     control_charts: dict[Name, ControlChart] = field(default_factory=dict)
     part_records: PartRecords = field(default_factory=PartRecords)
+    pictures: Pictures = field(default_factory=Pictures)
     http: Http = field(default_factory=Http)
     inference: Inference = field(default_factory=Inference)
     opcua_server: OpcuaServer = field(default_factory=OpcuaServer)

@@ -42,6 +42,16 @@ class Trends:
     max_bytes: Annotated[Size, Between(4 << 20, 1 << 50)] = Size(256 << 20)
 
 
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The thumbnails of pictures that raised alarms, with what was found on them."""
+
+    folder: Path | None = None  # default: beside the store, its name with `.pictures`
+    max_pictures: Annotated[int, Between(1, 100_000)] = 2000
+    max_bytes: Annotated[Size, Between(1 << 20, 1 << 40)] = Size(64 << 20)
+    days: Annotated[float, Between(0.01, 3650)] = 90  # older ones are removed
+
+
 class Isolated(StrEnum):
     """Which models run in processes of their own."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.alarms import FALSE, PLANNED, TRUE, Judgement
 from edge_agent.daemon.saved_values import SavedState
 from edge_agent.errors import EdgeAgentError, NotFoundError
+from edge_agent.labelled import occurrence_key
 from edge_agent.serving import anomaly_models
 
 if TYPE_CHECKING:
@@ -105,11 +106,14 @@ class AlarmFeedback(SavedState):
         return shown | record.active.as_dict()
 
     async def _label(self, record: AlarmRecord, alarm_id: str, said: Judgement) -> bool:
-        """Label the rows around the alarm; False if none are kept."""
-        if self.windows is None:
-            return False
-        raised_us = record.occurrences[-1].raised_us
-        return await self.windows.label(record.asset, alarm_id, raised_us, said)
+        """Label the rows around the alarm, or its picture; False if neither is kept."""
+        raised_us, is_kept = record.occurrences[-1].raised_us, False
+        if self.windows is not None:
+            is_kept = await self.windows.label(record.asset, alarm_id, raised_us, said)
+        if self.pictures is not None:
+            key = occurrence_key(record.asset, alarm_id, raised_us)
+            is_kept = await self.pictures.label(key, said) or is_kept
+        return is_kept
 
     async def close(self) -> None:
         """Save everything; the service stops."""

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config
+    from edge_agent.daemon.cameras import Cameras
     from edge_agent.daemon.labelled_windows import LabelledWindows
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
@@ -88,6 +89,7 @@ class Parts:
     grpc: GrpcServer | None = None
     text: OpenAi | None = None
     trends: TrendRecorder | None = None
+    cameras: Cameras | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -103,6 +105,8 @@ class Parts:
         self.pair = Pair(
             config, self.runtime, self.loop, self.publisher, self.values, self.metrics, clock
         )
+        if config.cameras:
+            self.cameras = self._build_cameras(config)
         self._build_models()
         self._build_reload()
         if config.trends.enabled:
@@ -154,6 +158,16 @@ class Parts:
 
         return labelled_windows.windows_of(config, self.runtime, self.metrics, self.clock)
 
+    def _build_cameras(self, config: Config) -> Cameras:
+        """The cameras; a gateway without them does not import their modules."""
+        from edge_agent.daemon import cameras, labelled_writer  # noqa: PLC0415
+
+        made = cameras.cameras_of(config, self.runtime, self.boundary, self.metrics, self.clock)
+        if config.labelled.enabled is not False:
+            writer = labelled_writer.picture_writer(config, self.metrics, self.clock)
+            made.labelled = self.feedback.pictures = writer
+        return made
+
     def _build_models(self) -> None:
         """Loading, updating and learning of models."""
         metrics, clock, loop = self.metrics, self.clock, self.loop
@@ -173,6 +187,8 @@ class Parts:
             on_change,
             number,
             isolation=Isolation(metrics),
+            engines=None if self.cameras is None else self.cameras.engines,
+            pictures=self.cameras,
         )
         self.verified = VerifiedModels(self.builder.verified, self.values)
         models = lambda: self.runtime().models  # noqa: E731
@@ -274,6 +290,7 @@ class Parts:
             ),
         ]
         routes += [] if self.trends is None else _trend_routes(self.trends, self.status)
+        routes += [] if self.cameras is None else _camera_routes(self.cameras)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -383,6 +400,13 @@ def _trend_routes(recorder: TrendRecorder, status: Status) -> list[Route]:
     reading = asyncio.Semaphore(trend_api.READERS)
     api = trend_api.TrendApi(recorder.trends, units, status.history, status.clock, reading)
     return api.routes()
+
+
+def _camera_routes(cameras: Cameras) -> list[Route]:
+    """The routes of cameras and their pictures."""
+    from edge_agent.service import camera_api  # noqa: PLC0415
+
+    return camera_api.camera_routes(cameras)
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

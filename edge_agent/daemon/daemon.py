@@ -152,6 +152,8 @@ class Daemon:
         }
         if (trends := parts.trends) is not None:
             jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
+        if parts.cameras is not None:
+            jobs["pictures"] = parts.cameras.run()
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)
@@ -196,6 +198,8 @@ class Daemon:
             await guard("stop", parts.model_audit.save())
             await guard("stop", parts.verified.save())
             await guard("stop", parts.feedback.close())
+        if parts.cameras is not None:
+            await guard("stop", parts.cameras.stop())
         for one in (
             parts.http,
             parts.grpc,

@@ -9,11 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from edge_agent.alarms import WAVEFORMS, baselines_of
-from edge_agent.config.schema import Learn
+from edge_agent.config.schema import Learn, ModelUse
+from edge_agent.config.types import Name
 from edge_agent.errors import EdgeAgentError, ModelError
 from edge_agent.learning import train_baseline, train_waves, write_problem
 from edge_agent.models import LEARNED, PROVIDERS_KEY
 from edge_agent.serving import AUTOMATIC
+from edge_agent.signals import PICTURE_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -122,6 +124,7 @@ class ModelManager:
         self._assets.append(asset)
         pipeline = self._pipeline
         reasons = [pipeline.use_model(asset, use) for use in asset.template.models]
+        reasons += [self._use_camera(asset, use) for use in camera_uses(asset)]
         for name in baselines_of(asset):
             if pipeline.use_baseline(asset, name):
                 reasons.append("")
@@ -134,6 +137,15 @@ class ModelManager:
             self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
         elif any(reasons):
             log.error("asset has no model", extra={"asset": asset.id, "reason": max(reasons)})
+
+    def _use_camera(self, asset: PlantAsset, use: ModelUse) -> str:
+        """Let a model judge the pictures of a camera; returns why none does."""
+        camera = asset.cameras[use.name]
+        if camera.bundle or self.deployments.latest(use.bundle) is not None:
+            return self._pipeline.use_model(asset, use)
+        if camera.learn is not None and camera.learn.auto:
+            return "learning"
+        return f"camera {use.name} has no model: neither `bundle` nor `learn`"
 
     def _learn(self, asset: PlantAsset, name: str, provisional_s: float = 0.0) -> str:
         """Let an asset learn a baseline; returns what is missing, or an empty text."""
@@ -234,7 +246,8 @@ class ModelManager:
                 log.error("asset has no model", extra={"asset": asset_id, "reason": reason})
             self.deployments.baselines.follow_version(name)
         for asset in self._assets:
-            uses = [use for use in asset.template.models if use.bundle in added]
+            every = (*asset.template.models, *camera_uses(asset))
+            uses = [use for use in every if use.bundle in added]
             if not all(self._pipeline.use_model(asset, use) for use in uses):
                 self.without.pop(asset.id, None)
         self._use_learned_bundles(self._assets)
@@ -256,6 +269,7 @@ class ModelManager:
     def bundle_names(self) -> list[str]:
         """Bundles that the config names, then the learned ones, the oldest first."""
         named = {use.bundle for t in self._config.templates.values() for use in t.models}
+        named |= {one.bundle for one in self._config.cameras.values() if one.bundle}
         return [*sorted(named), *(name for name in self._learned_names() if name not in named)]
 
     def _learned_names(self) -> list[str]:
@@ -263,6 +277,20 @@ class ModelManager:
         every = self._config.models_dir.glob(f"{LEARNED}-*/model.yaml")
         found = [path for path in every if not self._asset or self._asset in path.read_bytes()]
         return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime)]
+
+
+def camera_uses(asset: PlantAsset) -> list[ModelUse]:
+    """The uses of models by the cameras of an asset; each has the camera's name."""
+    return [
+        ModelUse(
+            camera.bundle_of(name),
+            Name(name),
+            inputs={PICTURE_INPUT: name},
+            min_coverage=0.0,
+            alarm=camera.alarm,
+        )
+        for name, camera in asset.cameras.items()
+    ]
 
 
 def _nothing(asset: PlantAsset) -> str:

@@ -47,6 +47,7 @@ _FIXED: Final = (
     "labelled",
     "trends",
     "part_records",
+    "pictures",
     "http",
     "inference",
     "language",
@@ -55,6 +56,7 @@ _FIXED: Final = (
 _REBUILT: Final = (
     "sources",
     "assets",
+    "cameras",
     "discovery",
     "models_dir",
     "runtime",
@@ -208,6 +210,7 @@ class Reloader:
 def _rebuilds(old: Config, new: Config) -> bool:
     """True if a change needs another runtime; ConfigError for what only a restart can change."""
     fixed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+    fixed += ["cameras"] * (bool(old.cameras) != bool(new.cameras))  # their process is not there
     if fixed:
         raise ConfigError(
             f"{', '.join(fixed)} cannot change while running", hint="restart the service"

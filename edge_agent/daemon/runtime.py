@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from edge_agent.delivery import Memory, Publisher
     from edge_agent.messages import Alarm, Source
     from edge_agent.models import Isolation
+    from edge_agent.models.runtime.picture_engine import PictureEngines
     from edge_agent.ops.metrics import Metrics
+    from edge_agent.pipeline import PictureWatch
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import ModelChange
     from edge_agent.signals import InputKind
@@ -80,8 +82,8 @@ class RuntimeBuilder:
     which baselines are void; wake: called when values arrive in an empty intake; on_model_change:
     called when another version of a model is active; last_number: as in `AlarmTable`; live: False
     for a recording, which has no sources to start; isolation: of models that are not proven;
-    verified: bundles that need not be tried again. remote: False if all models run here, also those
-    that have servers.
+    verified: bundles that need not be tried again. engines: of models of pictures; pictures: what
+    knows these. remote: False if all models run here, also those that have servers.
     """
 
     metrics: Metrics
@@ -95,6 +97,8 @@ class RuntimeBuilder:
     isolation: Isolation | None = None
     verified: VerifiedBundles = field(default_factory=VerifiedBundles)
     remote: bool = True
+    engines: PictureEngines | None = None
+    pictures: PictureWatch | None = None
 
     async def load_models(
         self, config: Config, within_s: float = math.inf, asset: str = ""
@@ -113,6 +117,7 @@ class RuntimeBuilder:
             remote=RemoteAccess(tuple(config.remote.values()), not self.live)
             if self.remote
             else None,
+            pictures=self.engines,
         )
         models = ModelManager(config, registry, self.loading, self.clock, asset)
         await models.load(within_s)
@@ -138,6 +143,7 @@ class RuntimeBuilder:
             memory=memory,
             last_number=self.last_number,
         )
+        made.pipeline.pictures = self.pictures
         made.pipeline.deployments.on_change = self.on_model_change
         made.pipeline.deployments.baselines.void_us = self.forgotten
         models.attach(made.pipeline)

@@ -2,10 +2,11 @@
 
 from edge_agent.detection.detection import Detection
 from edge_agent.detection.silence import Silence
-from edge_agent.detection.stops import STOPPED
+from edge_agent.detection.stops import STOPPED, Pause
 
 __all__ = [
     "STOPPED",
     "Detection",
+    "Pause",
     "Silence",
 ]

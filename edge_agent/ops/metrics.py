@@ -70,6 +70,12 @@ class Metrics:
     values_dropped = counter("Values lost because the intake was full.", "source")
     values_late = counter("Values that arrived too late for their window.", "source")
     values_rejected = counter("Payloads or values refused.", "source", "reason")
+    pictures = counter(
+        "Pictures by camera: received, inspected, dropped, or why not judged.", "camera", "outcome"
+    )
+    picture_seconds = histogram(
+        "Seconds to decode and judge a picture.", "camera", buckets=_SECONDS
+    )
     source_up = gauge("1 while the source is connected.", "source")
     source_reconnects = counter("Connections lost.", "source")
     source_clock_offset_seconds = gauge(

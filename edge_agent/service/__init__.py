@@ -38,6 +38,7 @@ __all__ = [
     "StatusProvider",
     "TagQuestion",
     "ask_routes",
+    "camera_api",
     "event_routes",
     "gateway_routes",
     "model_routes",

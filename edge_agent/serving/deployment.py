@@ -220,6 +220,8 @@ class Deployment(Table):
 
     def adopt_rules(self, template: Template) -> None:
         """Use the rules of this use from a new config: of its alarm, and how it follows."""
+        if any(self.use_name in asset.cameras for asset in self.assets):
+            return  # with another camera the deployments are made anew
         rules: dict[str, AlarmRule] = {use_name_of(use): use.alarm for use in template.models}
         if template.learn is not None:
             rules.setdefault(self.use_name, template.learn.alarm)

@@ -122,6 +122,17 @@ class Deployments:
         bundle = self._bundles.get(name)
         return bundle.warming.model if bundle and bundle.warming else None
 
+    def judging(self, name: str) -> list[Model]:
+        """The versions of a bundle that score now, the active one first: of pictures, who is asked.
+
+        Empty if none is in service.
+        """
+        bundle, shadow = self._bundles.get(name), self._shadows.running.get(name)
+        if bundle is None:
+            return []
+        beside = (bundle.warming, shadow and shadow.version)
+        return [bundle.active.model, *(one.model for one in beside if one is not None)]
+
     def _of_bundle(self, name: str) -> list[Deployment]:
         return self._bundles[name].deployments if name in self._bundles else []
 

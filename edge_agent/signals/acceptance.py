@@ -11,7 +11,7 @@ from edge_agent.clock import NEVER, US_PER_S, StepWatch
 from edge_agent.config.schema import TimeOf, Uncertain
 from edge_agent.signals.bindings import Binding, Bindings, Outage
 from edge_agent.signals.conditions import Conditions
-from edge_agent.signals.input_kinds import INPUT_KINDS, InputKind, signs_of_life
+from edge_agent.signals.input_kinds import INPUT_KINDS, PICTURE_KINDS, InputKind, signs_of_life
 from edge_agent.signals.quality import QualityWatch
 from edge_agent.signals.scaling import Scaling
 from edge_agent.signals.tacho import Tachos
@@ -210,7 +210,7 @@ class Acceptance(Table):
         input_kinds: Mapping[str, InputKind] = INPUT_KINDS,
     ) -> None:
         super().__init__()
-        self._input_kinds = input_kinds
+        self._input_kinds = {**PICTURE_KINDS, **input_kinds}
         self.watch = QualityWatch()
         self.time = EventTime(live=live)
         self.bindings = Bindings(self.watch, Conditions(live=live))

@@ -107,10 +107,31 @@ def _lacks_side(spec: Spec) -> str:
     return "" if spec.length in _SIDES else f"a picture needs its side in pixels as length: {some}"
 
 
-# Of models of pictures: no signal of an asset has this kind, cameras deliver them (`cameras:`).
+class PictureWindows:
+    """The answers about pictures: each is a window at once, of a model with one camera."""
+
+    rejected = 0
+
+    def __init__(self, _specs: Sequence[Spec], _hop: int) -> None:
+        pass
+
+    def accept_block(self, asset: int, channel: int, block: TensorBlock) -> Iterator[BlockWindow]:
+        """Accept the answer about a picture: [its number, the score]."""
+        yield BlockWindow(asset, block.end_us, block.end_us, {channel: block.samples})
+
+    def shift_clock(self, asset: int, step_us: int) -> None:
+        """No picture waits here."""
+
+
+# Of models of pictures, which cameras deliver. Their samples are the answer of the process of
+# pictures: see `PictureWindows`.
 PICTURE_KINDS: Final[Mapping[str, InputKind]] = {
     PICTURE_INPUT: InputKind(
-        shape=lambda spec: (spec.length, spec.length, 3), lacks=_lacks_side, dtype="uint8"
+        shape=lambda spec: (spec.length, spec.length, 3),
+        lacks=_lacks_side,
+        level=lambda answer: float(answer[1]),
+        windows=PictureWindows,
+        dtype="uint8",
     ),
 }
 

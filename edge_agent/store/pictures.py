@@ -1,8 +1,7 @@
 """Thumbnails of inspected pictures, with what was found on them, in a folder that is bounded.
 
-Each is two files, ID.jpg and ID.json (the facts), and ID.source if the picture itself is kept for
-the labelled set. They are written under other names and renamed, the thumbnail last: a thumbnail
-without facts does not exist.
+Each is two files, ID.jpg and ID.json (the facts). They are written under other names and renamed,
+the thumbnail last: a thumbnail without facts does not exist.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PICTURE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,159}")
-_THUMBNAIL, _FACTS, _SOURCE = ".jpg", ".json", ".source"
+_THUMBNAIL, _FACTS = ".jpg", ".json"
 _HALF: Final = ".half"
 
 
@@ -26,15 +25,13 @@ _HALF: Final = ".half"
 class KeptPicture:
     """A picture as it is kept.
 
-    picture_id: matches PICTURE_ID; at_us: its time; thumbnail: JPEG; facts: plain JSON; source: the
-    picture as it came, or nothing.
+    picture_id: matches PICTURE_ID; at_us: its time; thumbnail: JPEG; facts: plain JSON.
     """
 
     picture_id: str
     at_us: int
     thumbnail: bytes
     facts: dict[str, Any]
-    source: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +57,16 @@ class PictureFolder:
     def add(self, one: KeptPicture, now_us: int) -> bool:
         """Write a picture; False if it is larger than all may be."""
         facts = json.dumps({**one.facts, "at_us": one.at_us}).encode()
-        parts = {_FACTS: facts, _SOURCE: one.source, _THUMBNAIL: one.thumbnail}
+        parts = {_FACTS: facts, _THUMBNAIL: one.thumbnail}
         size = sum(map(len, parts.values()))
         if size > self.max_bytes:
             return False
         known = self._entries()
         self._remove(self._surplus(now_us, size))
         for end, raw in parts.items():
-            if raw:
-                half = self.folder / f"{one.picture_id}{end}{_HALF}"
-                half.write_bytes(raw)
-                half.replace(self.folder / f"{one.picture_id}{end}")
+            half = self.folder / f"{one.picture_id}{end}{_HALF}"
+            half.write_bytes(raw)
+            half.replace(self.folder / f"{one.picture_id}{end}")
         known[one.picture_id] = _Entry(one.at_us, size)
         self.size += size
         return True
@@ -78,10 +74,6 @@ class PictureFolder:
     def thumbnail(self, picture_id: str) -> bytes | None:
         """The JPEG of a picture; None if it is not kept."""
         return self._read(picture_id, _THUMBNAIL)
-
-    def source(self, picture_id: str) -> bytes | None:
-        """The picture as it came; None if it is not kept."""
-        return self._read(picture_id, _SOURCE)
 
     def facts(self, picture_id: str) -> dict[str, Any] | None:
         """What was found on a picture; None if it is not kept."""
@@ -109,7 +101,7 @@ class PictureFolder:
             return None
         try:
             return (self.folder / f"{picture_id}{end}").read_bytes()
-        except FileNotFoundError:  # somebody removed it, or it has none
+        except FileNotFoundError:  # somebody removed it
             return None
 
     def _entries(self) -> dict[str, _Entry]:
@@ -126,7 +118,7 @@ class PictureFolder:
             name, size = path.name.removesuffix(_THUMBNAIL), 0
             with suppress(OSError, ValueError, KeyError, TypeError):
                 at_us = int(json.loads((self.folder / f"{name}{_FACTS}").read_bytes())["at_us"])
-                for end in (_THUMBNAIL, _FACTS, _SOURCE):
+                for end in (_THUMBNAIL, _FACTS):
                     with suppress(FileNotFoundError):
                         size += (self.folder / f"{name}{end}").stat().st_size
                 yield name, _Entry(at_us, size)
@@ -145,6 +137,6 @@ class PictureFolder:
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
-            for end in (_THUMBNAIL, _FACTS, _SOURCE):
+            for end in (_THUMBNAIL, _FACTS):
                 (self.folder / f"{name}{end}").unlink(missing_ok=True)
             self.size -= self._entries().pop(name).size

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from picture_models import bright_model, bright_outputs
 from PIL import Image, ImageOps
 
 from edge_agent.config.cameras import View
-from edge_agent.errors import DecodeError
-from edge_agent.models.runtime.picture_child import Inspector, Judged, PictureQuestion
+from edge_agent.errors import DecodeError, ModelError
+from edge_agent.models.runtime.picture_child import Inspector, PictureQuestion
 from edge_agent.models.runtime.picture_decode import PictureLimits, decode, encode_jpeg
+from edge_agent.models.runtime.picture_engine import PictureGraph
+from edge_agent.models.runtime.picture_graphs import GraphToLoad
 from edge_agent.models.runtime.picture_process import PictureProcess
 from edge_agent.signals import HIDDEN, EncodedPicture, Look, reference_look, to_square
 from edge_agent.values import BAD_NO_DATA, BAD_OUT_OF_RANGE, BAD_SENSOR_FAILURE, GOOD
@@ -62,8 +65,42 @@ def test_a_picture_comes_back_as_a_square_with_its_look_and_a_thumbnail(
     assert (found.square == to_square(np.asarray(image)[:, :48], 64)).all()
     assert Image.open(io.BytesIO(found.thumbnail)).size == (48, 96)
     assert found.look is not None
-    assert found.score is None
-    assert found.map is None
+    assert found.outputs == {}
+
+
+@pytest.fixture
+def own_process() -> Iterator[PictureProcess]:
+    made = PictureProcess()
+    yield made
+    made.stop()
+
+
+def test_the_process_runs_the_graphs_that_a_picture_is_asked_of(
+    own_process: PictureProcess,
+) -> None:
+    """Each for itself: one that fails has an error, the other its outputs; also after a restart."""
+    process = own_process
+    process.add_graph("light", PictureGraph(bright_model(), 64, ("score", "map")))
+    process.add_graph("broken", PictureGraph(b"no graph", 64, ("score",)))
+    image = jpeg(scene(RNG), "PNG")
+    square = process.inspect(encoded(image), ASKED._replace(square=True)).square
+    assert square is not None
+    both = ASKED._replace(models=("broken", "light"))
+    score = float(bright_outputs(square[None])["score"][0])
+    for starts in (1, 2):
+        found = process.inspect(encoded(image), both)
+        assert set(found.outputs) == {"light"}
+        assert found.outputs["light"]["score"] == pytest.approx(score, abs=1e-4)
+        assert found.outputs["light"]["map"].shape == (8, 8)
+        assert "broken" in found.errors
+        assert process.starts >= starts
+        process.stop()
+    again = process.run_graph("light", np.stack([square, square]))
+    assert again["score"] == pytest.approx([score] * 2, abs=1e-4)
+    process.remove_graph("light")
+    assert "not loaded" in process.inspect(encoded(image), both).errors["light"]
+    with pytest.raises(ModelError, match="not loaded"):
+        process.run_graph("light", square[None])
 
 
 def test_a_few_hundred_hostile_pictures(process: PictureProcess) -> None:
@@ -125,12 +162,13 @@ def test_a_blind_camera_is_bad_and_is_not_judged() -> None:
     assert found["faults"] == ("dark",)
     assert found["status"] == BAD_OUT_OF_RANGE
     inspector = Inspector()
-    inspector.judges["gate"] = lambda _: Judged(1.0, np.ones((2, 2), np.float32), 0.5, {"a": 1.0})
-    assert "score" not in inspector.inspect(ASKED, jpeg(dark))[0]
-    good, arrays = inspector.inspect(ASKED, jpeg(scene(RNG)))
-    assert (good["score"], good["limit"], good["classes"]) == (1.0, 0.5, {"a": 1.0})
-    assert [name for name, _ in good["arrays"]] == ["thumbnail", "map"]
-    assert arrays[1].shape == (2, 2)
+    inspector.graphs.load(GraphToLoad("d", 64, ("score", "map")), bright_model())
+    judged = ASKED._replace(models=("d", "gone"))
+    assert [name for name, _ in inspector.inspect(judged, jpeg(dark))[0]["arrays"]] == ["thumbnail"]
+    good, arrays = inspector.inspect(judged, jpeg(scene(RNG)))
+    assert [name for name, _ in good["arrays"]] == ["thumbnail", "0.score", "0.map"]
+    assert [one.shape for one in arrays[1:]] == [(), (8, 8)]
+    assert "not loaded" in good["errors"]["gone"]
 
 
 def test_the_very_same_picture_again_and_again_is_frozen() -> None:

@@ -17,12 +17,12 @@ import sys
 import zlib
 from contextlib import suppress
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
 
-from edge_agent.errors import DecodeError
+from edge_agent.errors import DecodeError, ModelError
 from edge_agent.models.runtime.launcher_child import limit_memory
 from edge_agent.models.runtime.picture_decode import (
     PictureLimits,
@@ -31,29 +31,38 @@ from edge_agent.models.runtime.picture_decode import (
     encode_jpeg,
     status_of,
 )
+from edge_agent.models.runtime.picture_graphs import (
+    GraphToForget,
+    GraphToLoad,
+    GraphToRun,
+    PictureGraphs,
+)
 from edge_agent.signals import FAULTS, SIZE, Look, cut, faults_of, look_at, to_square
 from edge_agent.values import GOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edge_agent.config.cameras import View
+    from edge_agent.models.bundle.golden import Tensors
+
+GraphQuestion: TypeAlias = GraphToLoad | GraphToForget | GraphToRun
 
 HEAD: Final = struct.Struct("!II")  # bytes of the question or answer, and bytes behind it
 THUMBNAIL_BYTES: Final = 32 << 10
 _THUMBNAIL_SIDE: Final = 320
 _NICER: Final = 10
+GRAPH_CPU_S: Final = 60.0  # to load a graph, or to run it with its golden vectors
 
 
 class PictureQuestion(NamedTuple):
     """A picture to inspect, and how.
 
     camera: its name; size: of the square that its model sees; reference: how the pictures of
-    learning looked; square: True if the square itself is wanted, for learning. cpu_s: the process
-    ends itself if it computes for longer.
+    learning looked; square: True if the square itself is wanted, for learning. models: digests of
+    the graphs that judge it. cpu_s: the process ends itself if it computes for longer.
     """
 
     camera: str
@@ -62,30 +71,25 @@ class PictureQuestion(NamedTuple):
     reference: Look | None = None
     limits: PictureLimits = PictureLimits()
     square: bool = False
+    models: tuple[str, ...] = ()
     cpu_s: float = 5.0
 
 
-class Judged(NamedTuple):
-    """What a model says of a square: score and map [h, w] in the unit of the limit, classes."""
-
-    score: float
-    map: NDArray[np.float32]
-    limit: float
-    classes: dict[str, float]
-
-
 class Inspector:
-    """Decodes, checks and judges pictures. judges: by camera, what runs its model."""
+    """Decodes, checks and judges pictures."""
 
     def __init__(self) -> None:
-        self.judges: dict[str, Callable[[NDArray[np.uint8]], Judged]] = {}
+        self.graphs = PictureGraphs()
         self._masks: dict[tuple[Path, int], NDArray[np.bool_]] = {}
         self._same: dict[str, tuple[int, int]] = {}  # by camera: checksum, and how often in a row
 
     def inspect(
         self, asked: PictureQuestion, data: bytes
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-        """The answer, and the arrays `map`, `square` and `thumbnail` that it names."""
+        """The answer, and the arrays that it names: `square`, `thumbnail`, and of models.
+
+        Those are `0.score`: the number of the model in `asked.models`, and its output.
+        """
         try:
             picture = decode(data, asked.limits)
             pixels, hidden = cut(picture, asked.view, self._mask_of(asked))
@@ -99,29 +103,31 @@ class Inspector:
             "faults": faults,
             "size": picture.shape[1::-1],
             "look": astuple(look),
+            "errors": {},
         }
         arrays: dict[str, NDArray[Any]] = {"thumbnail": np.frombuffer(_thumbnail(pixels), np.uint8)}
         if asked.square:
             arrays["square"] = square
         if not faults:
-            self._judge(asked.camera, square, answer, arrays)
+            self._judge(asked.models, pixels, answer, arrays)
         answer["arrays"] = [[name, one.shape] for name, one in arrays.items()]
         return answer, list(arrays.values())
 
     def _judge(
         self,
-        camera: str,
-        square: NDArray[np.uint8],
+        models: tuple[str, ...],
+        pixels: NDArray[np.uint8],
         answer: dict[str, Any],
         arrays: dict[str, NDArray[Any]],
     ) -> None:
-        """Add what the model of a camera says, if it has one."""
-        judge = self.judges.get(camera)
-        if judge is None:
-            return
-        judged = judge(square)
-        answer |= {"score": judged.score, "limit": judged.limit, "classes": judged.classes}
-        arrays["map"] = judged.map.astype(np.float32, copy=False)
+        """Add what each model says, or why it says nothing."""
+        for number, digest in enumerate(models):
+            try:
+                found = self.graphs.judge(digest, pixels)
+            except ModelError as error:
+                answer["errors"][digest] = str(error)
+            else:
+                arrays |= {f"{number}.{name}": array for name, array in found.items()}
 
     def _mask_of(self, asked: PictureQuestion) -> NDArray[np.bool_] | None:
         """The mask of the view's file, read again if the file has changed."""
@@ -168,7 +174,8 @@ def main() -> int:
             length, behind = HEAD.unpack(head)
             asked = pickle.loads(_received(channel, length))  # noqa: S301 (the daemon's)
             data = _received(channel, behind)
-            signal.setitimer(signal.ITIMER_PROF, asked.cpu_s)  # SIGPROF ends it
+            cpu_s = asked.cpu_s if isinstance(asked, PictureQuestion) else GRAPH_CPU_S
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)  # SIGPROF ends it
             answer, arrays = _answer(inspector, asked, data)
             signal.setitimer(signal.ITIMER_PROF, 0)
             _send(channel, answer, arrays)
@@ -176,12 +183,32 @@ def main() -> int:
 
 
 def _answer(
-    inspector: Inspector, asked: PictureQuestion, data: bytes
+    inspector: Inspector, asked: PictureQuestion | GraphQuestion, data: bytes
 ) -> tuple[dict[str, Any], list[Any]]:
     try:
-        return inspector.inspect(asked, data)
+        if isinstance(asked, PictureQuestion):
+            return inspector.inspect(asked, data)
+        return _graph_answer(inspector.graphs, asked, data)
+    except ModelError as error:
+        return {"error": str(error)}, []
     except MemoryError:
         return _refusal("memory", "it needs more memory than pictures may use"), []
+
+
+def _graph_answer(
+    graphs: PictureGraphs, asked: GraphQuestion, data: bytes
+) -> tuple[dict[str, Any], list[Any]]:
+    """Load, forget or run a graph; the arrays of a run are named `0.score`."""
+    found: Tensors = {}
+    if isinstance(asked, GraphToLoad):
+        graphs.load(asked, data)
+    elif isinstance(asked, GraphToForget):
+        graphs.forget(asked.digest)
+    else:
+        squares = np.frombuffer(data, np.uint8).reshape(asked.shape)
+        found = graphs.run(asked.digest, squares)
+    named = [[f"0.{name}", array.shape] for name, array in found.items()]
+    return {"arrays": named}, list(found.values())
 
 
 def _refusal(reason: str, text: str) -> dict[str, Any]:

@@ -20,14 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
+from edge_agent.errors import ModelError
 from edge_agent.models.bundle.sandbox import child_command, child_environment
-from edge_agent.models.runtime.picture_child import HEAD, PictureQuestion
+from edge_agent.models.runtime.picture_child import GRAPH_CPU_S, HEAD, PictureQuestion
 from edge_agent.models.runtime.picture_decode import status_of
+from edge_agent.models.runtime.picture_graphs import GraphToForget, GraphToLoad, GraphToRun
 from edge_agent.signals import FAULTS, Look
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from numpy.typing import NDArray
 
+    from edge_agent.models.bundle.golden import Tensors
+    from edge_agent.models.runtime.picture_child import GraphQuestion
+    from edge_agent.models.runtime.picture_engine import PictureGraph
     from edge_agent.signals import EncodedPicture
 
 log = logging.getLogger("edge_agent.models")
@@ -47,8 +54,7 @@ _ENDED: Final[dict[int, tuple[str, str]]] = {
     signal.SIGABRT: ("process", "its process crashed (SIGABRT)"),
 }
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
-_DTYPES: Final[dict[str, np.dtype[Any]]] = {
-    "map": np.dtype(np.float32),
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {  # of all others: float32
     "square": np.dtype(np.uint8),
     "thumbnail": np.dtype(np.uint8),
 }
@@ -60,10 +66,10 @@ class Inspected:
 
     status: OPC UA StatusCode; Bad: it is not judged. reason: why it could not be decoded, a word
     for metrics; error: the same in words. faults: what is wrong with the camera, keys of
-    `signals.FAULTS`. width, height: of the picture as it is seen upright; look: see `Look`. score,
-    limit, map (float32 [h, w], the unit of the score), classes: of the model, if the camera has one
-    and the picture is good. thumbnail: a JPEG without metadata of at most 32 KiB, of what is looked
-    at. square: uint8 [size, size, 3], if it was asked for.
+    `signals.FAULTS`. width, height: of the picture as it is seen upright; look: see `Look`.
+    outputs: by model that was asked for, its tensors (float32, without a batch), if the picture is
+    good; errors: by model, why it has none. thumbnail: a JPEG without metadata of at most 32 KiB,
+    of what is looked at. square: uint8 [size, size, 3], if it was asked for.
     """
 
     status: int
@@ -73,10 +79,8 @@ class Inspected:
     width: int = 0
     height: int = 0
     look: Look | None = None
-    score: float | None = None
-    limit: float | None = None
-    classes: dict[str, float] = field(default_factory=dict)
-    map: NDArray[np.float32] | None = None
+    outputs: dict[str, Tensors] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     thumbnail: bytes = b""
     square: NDArray[np.uint8] | None = None
 
@@ -94,6 +98,8 @@ class PictureProcess:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._graphs: dict[str, PictureGraph] = {}  # by digest of their bundle's manifest
+        self._sent: set[str] = set()  # those that the process has
         self.starts = 0
 
     def inspect(self, picture: EncodedPicture, asked: PictureQuestion) -> Inspected:
@@ -105,7 +111,9 @@ class PictureProcess:
             return _refused("too_large", f"{len(picture.data)} bytes, more than max_bytes")
         with self._lock:
             try:
-                return _inspected(*self._exchange(picture.data, asked))
+                errors = self._send_graphs(asked.models)
+                answer, blob = self._exchange(picture.data, asked)
+                return _inspected(answer, blob, asked.models, errors)
             except (OSError, EOFError) as error:
                 return self._after_end(picture.camera, error)
             except _UNREADABLE as error:
@@ -124,12 +132,61 @@ class PictureProcess:
         with self._lock:
             self._stop()
 
+    # -- models (`picture_engine.GraphRunner`) ----------------------------------------------------
+
+    def add_graph(self, digest: str, graph: PictureGraph) -> None:
+        """Keep a graph; the process gets it when a picture needs it."""
+        self._graphs[digest] = graph
+
+    def remove_graph(self, digest: str) -> None:
+        """Forget a graph; the process does with the next picture."""
+        self._graphs.pop(digest, None)
+
+    def run_graph(self, digest: str, pictures: NDArray[np.uint8]) -> Tensors:
+        """The outputs for squares [N, side, side, 3]; ModelError if it fails. Blocking."""
+        with self._lock:
+            try:
+                errors = self._send_graphs((digest,))
+                answer, blob = self._exchange(
+                    pictures.tobytes(), GraphToRun(digest, pictures.shape)
+                )
+                if errors or "error" in answer:
+                    raise ModelError(errors.get(digest) or _text(answer["error"]))
+                return _outputs(_arrays(answer["arrays"], blob), (digest,))[digest]
+            except (OSError, EOFError) as error:
+                raise ModelError(self._after_end(digest[:12], error).error) from error
+            except _UNREADABLE as error:
+                self._stop()
+                raise ModelError("the process of pictures answers nonsense") from error
+
     # -- parts, with the lock held --------------------------------------------------------------
 
-    def _exchange(self, data: bytes, asked: PictureQuestion) -> tuple[dict[str, Any], bytes]:
+    def _send_graphs(self, digests: Iterable[str]) -> dict[str, str]:
+        """Let the process load what it has not yet, and forget what is gone; returns errors."""
+        if self._channel is None:
+            self._sent.clear()
+        errors: dict[str, str] = {}
+        for digest in self._sent - self._graphs.keys():
+            self._sent.discard(digest)
+            self._exchange(b"", GraphToForget(digest))
+        for digest in digests:
+            graph = self._graphs.get(digest)
+            if graph is not None and digest not in self._sent:
+                asked = GraphToLoad(digest, graph.side, graph.names)
+                answer, _ = self._exchange(graph.onnx_bytes, asked)
+                if "error" in answer:
+                    errors[digest] = _text(answer["error"])
+                else:
+                    self._sent.add(digest)
+        return errors
+
+    def _exchange(
+        self, data: bytes, asked: PictureQuestion | GraphQuestion
+    ) -> tuple[dict[str, Any], bytes]:
         channel = self._channel or self._start()
         question = pickle.dumps(asked)
-        channel.settimeout(_START_S + _WALL * asked.cpu_s)
+        cpu_s = asked.cpu_s if isinstance(asked, PictureQuestion) else GRAPH_CPU_S
+        channel.settimeout(_START_S + _WALL * cpu_s)
         channel.sendall(HEAD.pack(len(question), len(data)) + question)
         channel.sendall(data)
         length, behind = HEAD.unpack(_receive(channel, HEAD.size))
@@ -193,7 +250,9 @@ def _receive(channel: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def _inspected(answer: dict[str, Any], blob: bytes) -> Inspected:
+def _inspected(
+    answer: dict[str, Any], blob: bytes, models: Sequence[str], errors: Mapping[str, str]
+) -> Inspected:
     """The answer with its arrays; one of _UNREADABLE if it has not the right form."""
     status = int(answer["status"])
     if "error" in answer:
@@ -206,10 +265,8 @@ def _inspected(answer: dict[str, Any], blob: bytes) -> Inspected:
         width=width,
         height=height,
         look=Look(*map(float, answer["look"])),
-        score=_number(answer.get("score")),
-        limit=_number(answer.get("limit")),
-        classes={str(name): float(share) for name, share in answer.get("classes", {}).items()},
-        map=arrays.get("map"),
+        outputs=_outputs(arrays, models),
+        errors={one: _text(text) for one, text in (answer["errors"] | errors).items()},
         thumbnail=arrays["thumbnail"].tobytes(),
         square=arrays.get("square"),
     )
@@ -219,15 +276,21 @@ def _arrays(named: list[Any], blob: bytes) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     at = 0
     for name, shape in named:
-        dtype = _DTYPES[name]
+        dtype = _DTYPES.get(name, np.dtype(np.float32))
         size = math.prod(shape) * dtype.itemsize
         found[name] = np.frombuffer(blob, dtype, math.prod(shape), at).reshape(shape)
         at += size
     return found
 
 
-def _number(found: object) -> float | None:
-    return None if found is None else float(found)  # type: ignore[arg-type] # else: _UNREADABLE
+def _outputs(arrays: Mapping[str, NDArray[Any]], models: Sequence[str]) -> dict[str, Tensors]:
+    """The outputs by model: `0.score` is that of the first."""
+    found: dict[str, Tensors] = {}
+    for key, array in arrays.items():
+        number, dot, name = key.partition(".")
+        if dot:
+            found.setdefault(models[int(number)], {})[name] = array
+    return found
 
 
 def _text(found: object) -> str:

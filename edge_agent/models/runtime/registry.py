@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edge_agent.models.bundle.variants import Trial
     from edge_agent.models.runtime.engine import Engine, LoadableEngine
     from edge_agent.models.runtime.isolation import Isolation
+    from edge_agent.models.runtime.picture_engine import PictureEngines
     from edge_agent.ops.metrics import Metrics
 
 log = logging.getLogger("edge_agent.models")
@@ -70,7 +71,8 @@ class SessionRegistry:
     trust: trusted keys and names; ConfigError if a key cannot be read. kinds, engines: the class
     of the manifest and that of the engine, by kind of bundle. isolation: of graphs that are not
     proven; None if all run in this process. verified: bundles that need not be tried again.
-    remote: the servers that may run models; None if all run here.
+    remote: the servers that may run models; None if all run here. pictures: opens models of
+    pictures in their process; None if they run here.
     """
 
     def __init__(  # noqa: PLR0913 (two tables)
@@ -85,8 +87,10 @@ class SessionRegistry:
         isolation: Isolation | None = None,
         verified: VerifiedBundles | None = None,
         remote: RemoteAccess | None = None,
+        pictures: PictureEngines | None = None,
     ) -> None:
         self._remote = remote
+        self._pictures = pictures
         self._isolation = isolation
         self._verified = verified or VerifiedBundles()
         self._kinds = kinds
@@ -212,7 +216,7 @@ class SessionRegistry:
         try:
             golden = parse_golden(read_checked(folder, manifest, GOLDEN))
             files = _Verified(folder, manifest, digest, golden)
-            if self._providers[0] != "cpu":
+            if self._providers[0] != "cpu" and not self._is_apart(manifest):
                 try:
                     # The trial ran on the CPU, and int8 in this form (QDQ) is made for CPUs.
                     return self._opened(files, replace(trial, chosen=FP32), self._providers)
@@ -266,6 +270,8 @@ class SessionRegistry:
 
     def _engine(self, request: LoadRequest, digest: str, trial: Trial) -> Engine:
         manifest, isolation = request.manifest, self._isolation
+        if self._pictures is not None and self._is_apart(manifest):
+            return self._pictures.open(request, digest)
         if (
             isolation is not None
             and self._can_isolate(manifest)
@@ -278,7 +284,12 @@ class SessionRegistry:
     def _can_isolate(self, manifest: Manifest) -> bool:
         is_graph = self._engines[manifest.kind] is GraphEngine
         is_wished = self._runtime.isolation is not Isolated.NEVER
-        return is_graph and is_wished and self._providers[0] == "cpu"
+        is_possible = is_graph and not self._is_apart(manifest)
+        return is_possible and is_wished and self._providers[0] == "cpu"
+
+    def _is_apart(self, manifest: Manifest) -> bool:
+        """True if it runs in the process of pictures."""
+        return self._pictures is not None and manifest.kind == PICTURE.name
 
     def _read(self, folder: Path, manifest: Manifest, name: str) -> bytes:
         """A file of a bundle, also after another version has replaced it in its folder."""
