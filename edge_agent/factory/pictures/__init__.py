@@ -1,0 +1,1 @@
+"""Classifiers of labelled pictures: features that are not trained, and a small head."""

@@ -1,0 +1,70 @@
+"""The graph of a classifier of pictures: backbone, features, head and probabilities in one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from onnx import helper
+
+from edge_agent.factory.pictures.features import FEATURES, features_part
+from edge_agent.learning.pictures import graph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_agent.factory.pictures.head import Head
+
+PROBABILITIES: Final = "probabilities"
+
+
+def classifier_graph(head: Head, side: int) -> bytes:
+    """From uint8 pictures [N, side, side, 3] to probabilities [N, K]."""
+    nodes, values, _ = features_part(side)
+    nodes += [
+        helper.make_node("MatMul", [FEATURES, "w1"], ["before"]),
+        helper.make_node("Add", ["before", "b1"], ["moved"]),
+        helper.make_node("Relu", ["moved"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "w2"], ["after"]),
+        helper.make_node("Add", ["after", "b2"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1),
+    ]
+    values |= {name: getattr(head, name) for name in ("w1", "b1", "w2", "b2")}
+    return graph.picture_model(nodes, values, side, {PROBABILITIES: ["N", len(head.b2)]})
+
+
+class _Examples:
+    """Pictures one by one, as the quantizer asks for them."""
+
+    def __init__(self, pictures: NDArray[np.uint8]) -> None:
+        self._left: Iterator[dict[str, Any]] = (
+            {graph.PICTURE: pictures[i : i + 1]} for i in range(len(pictures))
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next one; None after the last."""
+        return next(self._left, None)
+
+
+def quantized(raw: bytes, pictures: NDArray[np.uint8]) -> bytes:
+    """The same with convolutions in int8, calibrated on pictures of all classes; the head stays."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
+        source.write_bytes(raw)
+        quantize_static(
+            source,
+            target,
+            _Examples(pictures),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return target.read_bytes()
