@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 HELP = """\
 Train a model, from raw recordings to a verified bundle.
 
-RECIPE is a YAML file in the folder of your recordings (docs/factory.md), or one of
+RECIPE is a YAML file in the folder of your recordings (docs/factory.md) or, with `kind: pictures`,
+of your labelled pictures (docs/cameras.md), or one of
 
   turbofan-life  remaining life of turbofan engines; recordings cmapss/*FD001.txt
   bearing-fault  which part of a rolling bearing is damaged; recordings cwru/*.npz
@@ -41,13 +42,15 @@ RECIPE is a YAML file in the folder of your recordings (docs/factory.md), or one
                  networks (a mixer, a forecaster) compete with the learned chart in held-out time.
                  The result becomes the shadow of the active baseline and raises no alarm
 
-It needs the extra `compress`. Finished stages are kept in the work folder: if a run was killed,
-start it again and it continues from the last finished stage (not of `history`).
+It needs the extra `compress`; of pictures, the extra `pictures` alone. Finished stages are kept in
+the work folder: if a run was killed, start it again and it continues from the last finished stage
+(not of `history`).
 
 edge-agent train history -c edge-agent.yaml --asset P-101 --input last-month.csv"""
 EXAMPLE = "edge-agent train my-pump.yaml --output /var/lib/edge-agent/models"
 _ONE_LINE: Final = "edge-agent train history --asset P-101 --input healthy.csv"
 _EXTRA: Final = "pip install 'edge-agent-pdm[compress]', torch first: docs/factory.md"
+_PICTURES: Final = "pip install 'edge-agent-pdm[pictures]'"
 _INTERRUPTED: Final = 130
 # One thread computes the same sums every time; no telemetry, no downloads.
 _ENVIRONMENT: Final = {
@@ -131,7 +134,8 @@ def _refuse_missing(model: str) -> None:
 
     if missing := missing_packages(model):
         named = ", ".join(missing)
-        raise EdgeAgentError(f"not installed: {named}", where="edge-agent train", hint=_EXTRA)
+        hint = _PICTURES if "PIL" in missing or "efficientnet" in named else _EXTRA
+        raise EdgeAgentError(f"not installed: {named}", where="edge-agent train", hint=hint)
 
 
 async def _train_history(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import chi2
 
-from edge_agent.factory.metrics import conformal_margin
+from edge_agent.factory.metrics import best_temperature, conformal_margin, softmax
 from edge_agent.factory.recipe import Finished
 from edge_agent.factory.student import run
 from edge_agent.models import Interval
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Finish = Callable[[torch.nn.Module, Samples, Context], Finished]
 
-_TEMPERATURES: Final = np.geomspace(0.25, 8.0, 101)
 _CONFIDENCE: Final = 0.95
 _DAY_S: Final = 86_400.0
 _LEAST_FAULT: Final = 0.5
@@ -124,16 +123,6 @@ def finish_classes(
     return finish
 
 
-def best_temperature(logits: NDArray[np.float32], one_hot: NDArray[np.float32]) -> float:
-    """The temperature of the least cross-entropy on a grid."""
-    truth = one_hot.argmax(axis=1)
-    rows = np.arange(len(truth))
-    losses = [
-        -np.log(np.clip(softmax(logits / t)[rows, truth], 1e-9, 1)).mean() for t in _TEMPERATURES
-    ]
-    return float(_TEMPERATURES[int(np.argmin(losses))])
-
-
 def alarm_threshold(
     predicted: NDArray[np.floating[Any]],
     group: NDArray[np.int64],
@@ -164,9 +153,3 @@ def _alarms(over: NDArray[np.bool_], group: NDArray[np.int64]) -> int:
     """The number of windows over the limit whose predecessor in the group is not."""
     before = np.r_[False, over[:-1] & (group[1:] == group[:-1])]
     return int((over & ~before).sum())
-
-
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Probabilities [N, K] of logits [N, K]."""
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(grown / grown.sum(axis=1, keepdims=True))

@@ -56,7 +56,7 @@ def _facts(manifest: Manifest, made: Mapping[str, Any]) -> str:
         *((key.replace("_", " "), text) for key, text in manifest.calibration.items()),
         *((f"split: {key}", text) for key, text in made["split"].items()),
     ]
-    return _table(("", ""), [(name, text) for name, text in rows if text])
+    return table(("", ""), [(name, text) for name, text in rows if text])
 
 
 def _figures(made: Sequence[Mapping[str, Any]]) -> str:
@@ -77,7 +77,7 @@ def _figures(made: Sequence[Mapping[str, Any]]) -> str:
     ]
     seeds = ", ".join(str(one["seed"]) for one in made)
     note = f"Seeds {seeds}; the bundle is of the first, whatever the others gave."
-    return f"{_table(columns, rows)}\n\n{note}"
+    return f"{table(columns, rows)}\n\n{note}"
 
 
 def _variants(made: Mapping[str, Any]) -> str:
@@ -97,9 +97,10 @@ def _variants(made: Mapping[str, Any]) -> str:
     columns = ("graph", "bytes", "ms, batch 1", "ms, batch 64", "off, normal", "off, anomalous")
     same = "".join(f"\n\n{text}" for text in made["same_file"])
     text = "Median times on one thread of the machine that built it; the daemon measures its own."
-    return f"{_table(columns, rows)}\n\n{text}{same}"
+    return f"{table(columns, rows)}\n\n{text}{same}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_TEMPERATURES: Final = np.geomspace(0.25, 8.0, 101)
 
 
 def life_metrics(rul: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
@@ -70,3 +72,19 @@ def conformal_margin(excess: NDArray[np.floating], coverage: float) -> float:
     """
     rank = min(len(excess), int(np.ceil((len(excess) + 1) * coverage)))
     return float(np.sort(excess)[rank - 1])
+
+
+def best_temperature(logits: NDArray[np.float32], one_hot: NDArray[np.float32]) -> float:
+    """The temperature of the least cross-entropy on a grid."""
+    truth = one_hot.argmax(axis=1)
+    rows = np.arange(len(truth))
+    losses = [
+        -np.log(np.clip(softmax(logits / t)[rows, truth], 1e-9, 1)).mean() for t in _TEMPERATURES
+    ]
+    return float(_TEMPERATURES[int(np.argmin(losses))])
+
+
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Probabilities [N, K] of logits [N, K]."""
+    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))

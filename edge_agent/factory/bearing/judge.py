@@ -41,10 +41,9 @@ from edge_agent.factory.bearing.teacher import (
     regression,
     teacher_of,
 )
-from edge_agent.factory.calibrate import softmax
 from edge_agent.factory.distill import TrainingSet, train_student
 from edge_agent.factory.losses import soft_targets
-from edge_agent.factory.metrics import class_metrics
+from edge_agent.factory.metrics import class_metrics, softmax
 from edge_agent.factory.prune import parameters, shrink
 from edge_agent.factory.student import Scale, Student
 

@@ -30,9 +30,9 @@ from edge_agent.factory.bearing.judge import (
 from edge_agent.factory.bearing.sim import CLASSES, simulate
 from edge_agent.factory.bearing.student import Body, Seen
 from edge_agent.factory.bearing.teacher import Known, teacher_of
-from edge_agent.factory.calibrate import ClassGraph, alarm_threshold, softmax
+from edge_agent.factory.calibrate import ClassGraph, alarm_threshold
 from edge_agent.factory.losses import soft_targets
-from edge_agent.factory.metrics import class_metrics
+from edge_agent.factory.metrics import class_metrics, softmax
 from edge_agent.factory.recipe import Context, Finished, Recipe, Samples, Splits, Training
 from edge_agent.factory.stages import Workshop, code_of, read_json, source_digests, write_json
 from edge_agent.factory.student import Student, run

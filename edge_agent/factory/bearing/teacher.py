@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from edge_agent.factory.bearing.data import one_hot
 from edge_agent.factory.bearing.features import LINES, PHYSICS, SHAPE
 from edge_agent.factory.bearing.sim import CLASSES, PARTS
-from edge_agent.factory.calibrate import best_temperature, softmax
+from edge_agent.factory.metrics import best_temperature, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

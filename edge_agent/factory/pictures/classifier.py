@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from onnx import helper
 
 from edge_agent.factory.pictures.features import FEATURES, features_part
@@ -15,6 +15,7 @@ from edge_agent.learning.pictures import graph
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.factory.pictures.head import Head
@@ -26,14 +27,14 @@ def classifier_graph(head: Head, side: int) -> bytes:
     """From uint8 pictures [N, side, side, 3] to probabilities [N, K]."""
     nodes, values, _ = features_part(side)
     nodes += [
-        helper.make_node("MatMul", [FEATURES, "w1"], ["before"]),
-        helper.make_node("Add", ["before", "b1"], ["moved"]),
+        helper.make_node("MatMul", [FEATURES, "head_w1"], ["before"]),
+        helper.make_node("Add", ["before", "head_b1"], ["moved"]),
         helper.make_node("Relu", ["moved"], ["hidden"]),
-        helper.make_node("MatMul", ["hidden", "w2"], ["after"]),
-        helper.make_node("Add", ["after", "b2"], ["logits"]),
+        helper.make_node("MatMul", ["hidden", "head_w2"], ["after"]),
+        helper.make_node("Add", ["after", "head_b2"], ["logits"]),
         helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1),
     ]
-    values |= {name: getattr(head, name) for name in ("w1", "b1", "w2", "b2")}
+    values |= {f"head_{name}": getattr(head, name) for name in ("w1", "b1", "w2", "b2")}
     return graph.picture_model(nodes, values, side, {PROBABILITIES: ["N", len(head.b2)]})
 
 
@@ -57,6 +58,9 @@ def quantized(raw: bytes, pictures: NDArray[np.uint8]) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
         source.write_bytes(raw)
+        # It asks for a preparation that only other layers need.
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
         quantize_static(
             source,
             target,
@@ -67,4 +71,5 @@ def quantized(raw: bytes, pictures: NDArray[np.uint8]) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+        logging.disable(before)
         return target.read_bytes()

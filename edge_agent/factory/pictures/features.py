@@ -1,4 +1,4 @@
-"""Features of pictures, by the packaged backbone: mean and spread of its channels at many depths."""
+"""Features of pictures by the packaged backbone: mean and spread of channels at many depths."""
 
 from __future__ import annotations
 

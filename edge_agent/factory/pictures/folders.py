@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Final
 
 from edge_agent.alarms import FALSE, TRUE
+from edge_agent.config.cameras import View
+from edge_agent.config.structs import parse_struct
 from edge_agent.config.types import Between, Name
 from edge_agent.errors import UsageError
+from edge_agent.factory.pictures.features import Symmetry
 from edge_agent.labelled import entries_of
 
 if TYPE_CHECKING:
@@ -25,14 +27,6 @@ _COLUMNS: Final = ("file", "label")
 _LEAST: Final = 8  # pictures of a class
 
 
-class Symmetry(StrEnum):
-    """What may be done to a picture without changing its class."""
-
-    NONE = "none"
-    MIRROR = "mirror"  # left and right
-    ALL = "all"  # flips and turns by a right angle
-
-
 @dataclass(frozen=True, slots=True)
 class PictureRecipe:
     """A recipe in YAML, `kind: pictures`.
@@ -42,9 +36,9 @@ class PictureRecipe:
     `part` (train or test). labelled: pictures of a labelled set: those of false alarms are healthy,
     those of true ones have the class of their part. group: a regular expression; what it finds in a
     file's path is its product (its first group, if it has one), and no product is in two parts.
-    size: the side of the square that the model sees. test: the share for judging. false_alarms: at
-    most this share of good pictures may raise an alarm. sure: the share of right answers that is
-    wanted of those that the model is sure of.
+    view: how the camera's pictures are cut, as in the config. size: the side of the square that the
+    model sees. test: the share for judging. false_alarms: at most this share of good pictures may
+    raise an alarm. sure: the share of right answers that is wanted of those that are sure.
     """
 
     name: Name
@@ -55,7 +49,8 @@ class PictureRecipe:
     healthy: str = "good"
     defect: str = "defect"
     group: str = ""
-    size: Annotated[int, Between(64, 512)] = 224
+    view: View = field(default_factory=View)
+    size: Annotated[int, Between(64, 512)] = 224  # a multiple of 32
     symmetry: Symmetry = Symmetry.NONE
     test: Annotated[float, Between(0.05, 0.6)] = 0.25
     false_alarms: Annotated[float, Between(0.001, 1)] = 0.05
@@ -67,6 +62,8 @@ class PictureRecipe:
         """Contradictions, as (key, message)."""
         if not (self.pictures or self.table or self.labelled):
             yield "pictures", "missing: folders, or a table, or a labelled set"
+        if self.size % 32:
+            yield "size", "must be a multiple of 32"
         try:
             re.compile(self.group)
         except re.error as error:
@@ -83,6 +80,14 @@ class Labelled:
     stratum: str = ""
     weight: float = 1.0
     part: str = ""
+
+
+def load_recipe(path: Path) -> PictureRecipe:
+    """Read the YAML; ConfigError lists all its problems."""
+    try:
+        return parse_struct(path.read_text(encoding="utf-8"), path, PictureRecipe)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def list_pictures(spec: PictureRecipe, folder: Path) -> tuple[Labelled, ...]:
@@ -139,10 +144,10 @@ def _of_set(spec: PictureRecipe, folder: Path) -> Iterator[Labelled]:
     """Pictures of alarms that people judged; planned work tells nothing about a product."""
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder))
-    label = {FALSE: lambda _: spec.healthy, TRUE: lambda part: part or spec.defect}
     for entry in entries_of(folder):
-        if entry.verdict in label and entry.path.suffix in ENDINGS:
-            yield Labelled(entry.path, label[entry.verdict](entry.part), "")
+        if entry.verdict in {TRUE, FALSE} and entry.path.suffix in ENDINGS:
+            label = (entry.part or spec.defect) if entry.verdict == TRUE else spec.healthy
+            yield Labelled(entry.path, label, "")
 
 
 def _product(one: Labelled, pattern: re.Pattern[str] | None) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edge_agent.factory.metrics import softmax
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -59,7 +61,7 @@ def mean_head(heads: Sequence[Head]) -> Head:
         np.concatenate([one.w1 for one in heads], axis=1),
         np.concatenate([one.b1 for one in heads]),
         np.concatenate([one.w2 for one in heads]) * share,
-        np.sum([one.b2 for one in heads], axis=0, dtype=np.float32) * share,
+        np.asarray(np.mean([one.b2 for one in heads], axis=0), np.float32),
     )
 
 
@@ -138,9 +140,3 @@ class _Network:
         size = np.sqrt(second / np.float32(1 - _BETA2**step)) + np.float32(1e-8)
         decay = self._settings.decay if layer.ndim > 1 else 0.0
         layer -= np.float32(rate) * (mean / size + np.float32(decay) * layer)
-
-
-def softmax(logits: NDArray[np.floating]) -> Floats:
-    """Probabilities [N, K] of logits [N, K]."""
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(grown / grown.sum(axis=1, keepdims=True), np.float32)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_agent.factory.pictures.folders import Labelled
 
 
-def test_part(
+def drawn_test(
     pictures: Sequence[Labelled], share: float, random: np.random.Generator
 ) -> NDArray[np.bool_]:
     """True for the pictures [N] to judge by: as the table says, else drawn with its product."""

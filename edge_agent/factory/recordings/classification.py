@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from edge_agent.errors import UsageError
-from edge_agent.factory.calibrate import finish_classes, softmax
+from edge_agent.factory.calibrate import finish_classes
 from edge_agent.factory.losses import soft_targets
-from edge_agent.factory.metrics import class_metrics
+from edge_agent.factory.metrics import class_metrics, softmax
 from edge_agent.factory.recordings.csv_files import TENSOR, Parts, manifest_of, read_recordings
 from edge_agent.factory.student import fitted_features, run
 from edge_agent.models import OutputNames
