@@ -14,16 +14,11 @@ from torch import nn
 
 from edge_agent.config.schema import Kind
 from edge_agent.config.types import Name
-from edge_agent.factory.calibrate import (
-    ClassGraph,
-    LifeGraph,
-    alarm_threshold,
-    best_temperature,
-    softmax,
-)
+from edge_agent.factory.calibrate import ClassGraph, LifeGraph, alarm_threshold
 from edge_agent.factory.export import export_graph, quantize
 from edge_agent.factory.judge import outputs_of
 from edge_agent.factory.losses import quantiles, soft_targets, squares
+from edge_agent.factory.metrics import best_temperature, softmax
 from edge_agent.factory.prune import apply_cut, parameters, shrink
 from edge_agent.factory.recipe import Samples
 from edge_agent.factory.student import Scale, Student, WindowStatistics, fitted_features, mlp, run
