@@ -84,7 +84,7 @@ class Bottleneck:
 
 def answer_row(answer: Bottleneck, line: str, from_ns: int, to_ns: int) -> dict[str, Any]:
     """The answer as JSON; gains also in parts per hour, if parts are counted."""
-    row = _rounded(asdict(answer))
+    row = rounded(asdict(answer))
     for station in row["stations"]:
         for kind in ("faster", "repaired", "buffered"):
             _add_parts(station[kind], answer.parts_per_h)
@@ -98,10 +98,10 @@ def _add_parts(gain: dict[str, Any] | None, parts_per_h: float | None) -> None:
         gain["parts_per_h"] = round(gain["share"] * (parts_per_h or 0.0), 2) if known else None
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 (any JSON)
-    """With as many digits as mean something."""
+def rounded(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """JSON with as many digits as mean something."""
     if isinstance(value, float):
         return round(value, _DIGITS)
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
