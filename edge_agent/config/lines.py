@@ -132,6 +132,19 @@ def _is_number(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class LineBottleneck:
+    """The machine that limits a line, from the states and counts of its machines."""
+
+    every: Annotated[Duration, Between(30, 86_400)] = Duration(300)  # it is looked for so often
+    window: Annotated[Duration, Between(600, 86_400)] = Duration(3600)  # "now": the last hour
+    # Parts that fit behind a machine; those of the others are estimated.
+    buffers: dict[str, Annotated[int, Between(0, 100_000)]] = field(default_factory=dict)
+    # A cycle drifts if it becomes so much longer within a shift, as a share.
+    drift: Annotated[float, Between(0.005, 10)] = 0.05
+    drift_alarm: bool = False  # raise an alarm of the machine for that
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """Machines that work one after the other."""
 
@@ -142,6 +155,7 @@ class Line:
     minor_stop: Annotated[Duration, Between(0, 3600)] = Duration(120)
     # Values that come later than this change nothing; the states until then may still change.
     late: Annotated[Duration, Between(1, 86_400)] = Duration(600)
+    bottleneck: LineBottleneck | None = None  # default: it is not looked for
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
@@ -149,6 +163,9 @@ class Line:
             yield "machines", "a line needs a machine"
         if self.oee_of and self.oee_of not in self.machines:
             yield "oee_of", "is no machine of the line"
+        for name in self.bottleneck.buffers if self.bottleneck else ():
+            if name not in [*self.machines][:-1]:
+                yield f"bottleneck.buffers.{name}", "is no machine of the line before its last one"
 
     @property
     def last(self) -> str:
