@@ -13,7 +13,7 @@ from edge_agent.config.types import Duration, Name
 from edge_agent.messages import Ne107
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from edge_agent.config.control_charts import ControlChart
     from edge_agent.config.limit_rules import LimitRule
@@ -39,6 +39,10 @@ Stage: TypeAlias = Literal[
 BASELINE: Final = "baseline"
 WAVEFORMS: Final = "waveforms"
 NO_CHARTS: Final[Mapping[Name, ControlChart]] = {}
+# A look at a line comes every few minutes and has its own test for chance.
+_CYCLE_RULE: Final = AlarmRule(
+    severity=300, ne107=Ne107.MAINTENANCE_REQUIRED, off_delay=Duration(0), deadband=0.0, recovery=0.0
+)
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, if it differs from the rule of all service alarms.
 _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
@@ -118,6 +122,11 @@ def chart_alarm_id(asset: str, chart: str) -> str:
     return f"{asset}.{chart}.chart"
 
 
+def cycle_alarm_id(asset: str) -> str:
+    """The id of the alarm that the cycle of a machine of a line becomes longer."""
+    return f"{asset}.cycle"
+
+
 def flood_alarm_id(asset: str) -> str:
     """The id of the service alarm for held-back alarms of `asset`."""
     return f"{asset}.flood"
@@ -180,9 +189,11 @@ class AlarmCatalogue:
         gateway: Gateway,
         drift: Drift | None = None,
         charts: Mapping[Name, ControlChart] = NO_CHARTS,
+        cycles: Collection[str] = (),
     ) -> None:
         drift = drift or Drift()
         self._charts = charts
+        self._cycles = cycles  # assets whose cycle is watched
         self._drift = AlarmRule(
             severity=drift.severity, ne107=Ne107.CHECK_FUNCTION, enabled=drift.enabled
         )
@@ -247,4 +258,6 @@ class AlarmCatalogue:
                 known[chart_alarm_id(asset.id, name)] = AlarmPolicy(
                     asset.id, asset.path, _chart_rule(chart), "limit"
                 )
+        if asset.id in self._cycles:
+            known[cycle_alarm_id(asset.id)] = AlarmPolicy(asset.id, asset.path, _CYCLE_RULE)
         known[flood_alarm_id(asset.id)] = flood_policy(asset.id, asset.path)

@@ -234,7 +234,8 @@ def monitor_plant(  # noqa: PLR0913 (what differs between a daemon, a replay and
 
 
 def _catalogue_of(config: Config, plant: Plant) -> AlarmCatalogue:
-    catalogue = AlarmCatalogue(config.gateway, config.drift, config.control_charts)
+    cycles = config.watched_cycles
+    catalogue = AlarmCatalogue(config.gateway, config.drift, config.control_charts, cycles)
     for asset in plant.assets.values():
         catalogue.add_asset(asset)
     return catalogue
