@@ -41,7 +41,11 @@ WAVEFORMS: Final = "waveforms"
 NO_CHARTS: Final[Mapping[Name, ControlChart]] = {}
 # A look at a line comes every few minutes and has its own test for chance.
 _CYCLE_RULE: Final = AlarmRule(
-    severity=300, ne107=Ne107.MAINTENANCE_REQUIRED, off_delay=Duration(0), deadband=0.0, recovery=0.0
+    severity=300,
+    ne107=Ne107.MAINTENANCE_REQUIRED,
+    off_delay=Duration(0),
+    deadband=0.0,
+    recovery=0.0,
 )
 _SERVICE_RULE: Final = AlarmRule(severity=800, ne107=Ne107.FAILURE)
 # By the first part of `Fault.what`, if it differs from the rule of all service alarms.

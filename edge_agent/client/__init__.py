@@ -31,6 +31,7 @@ from edge_agent.client.answers import (
 )
 from edge_agent.client.awaiting import AsyncClient
 from edge_agent.client.blocking import Client
+from edge_agent.client.bottleneck_answer import LineBottleneck
 from edge_agent.client.errors import (
     BadDataError,
     BusyError,
@@ -62,6 +63,7 @@ __all__ = [
     "ForbiddenError",
     "Input",
     "Life",
+    "LineBottleneck",
     "Model",
     "ModelVersion",
     "NotFoundError",

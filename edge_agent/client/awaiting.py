@@ -53,6 +53,8 @@ class AsyncClient(Gateway):
     feedback = _awaiting(calls.feedback)
     history = _awaiting(calls.history)
     trend = _awaiting(calls.trend)
+    bottleneck = _awaiting(calls.bottleneck)
+    bottlenecks = _awaiting(calls.bottlenecks)
     assets = _awaiting(calls.assets)
     models = _awaiting(calls.models)
 

@@ -58,6 +58,8 @@ class Client(Gateway):
     feedback = _blocking(calls.feedback)
     history = _blocking(calls.history)
     trend = _blocking(calls.trend)
+    bottleneck = _blocking(calls.bottleneck)
+    bottlenecks = _blocking(calls.bottlenecks)
     assets = _blocking(calls.assets)
     models = _blocking(calls.models)
 

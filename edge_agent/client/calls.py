@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.client import reading as read
 from edge_agent.client.answers import Alarm
+from edge_agent.client.bottleneck_answer import line_bottleneck
 from edge_agent.client.errors import BadDataError, NotFoundError
 from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
 from edge_agent.client.exchange import part as quoted_part
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Text,
         Transition,
     )
+    from edge_agent.client.bottleneck_answer import LineBottleneck
     from edge_agent.client.exchange import Call
     from edge_agent.client.trend_answer import Trend
 
@@ -192,6 +194,18 @@ def history(asset: str = "", *, alarm_id: str = "", limit: int = 100) -> Call[li
         if before is None:
             break
     return read_all(read.transition, rows)
+
+
+def bottleneck(line: str) -> Call[LineBottleneck]:
+    """Name the machine that limits a line, over its shift and now; NotFoundError without one."""
+    reply = yield Request("GET", f"/api/lines/{quoted_part(line)}/bottleneck")
+    return read_one(line_bottleneck, reply.json())
+
+
+def bottlenecks() -> Call[list[LineBottleneck]]:
+    """List the bottlenecks of all lines whose config asks for it."""
+    reply = yield Request("GET", "/api/bottlenecks")
+    return read_all(line_bottleneck, reply.json())
 
 
 def trend(

@@ -472,6 +472,17 @@ class Config:
         """The folder of the labelled set."""
         return self.labelled.folder or self.store.path.with_name("labelled")
 
+    @property
+    def watched_cycles(self) -> frozenset[str]:
+        """The assets whose cycle raises an alarm if it becomes longer."""
+        lines = (one for one in self.lines.values() if one.bottleneck)
+        return frozenset(
+            str(asset)
+            for one in lines
+            if one.bottleneck and one.bottleneck.drift_alarm
+            for asset in one.machines
+        )
+
     def traits_of(self, source: str) -> SourceTraits:
         """The traits of a source; the defaults if the config has no source of that name."""
         struct = self.sources.get(Name(source))

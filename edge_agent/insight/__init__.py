@@ -8,8 +8,9 @@ from edge_agent.insight.book import LineBook, LineSignals
 from edge_agent.insight.bottleneck import find_bottleneck
 from edge_agent.insight.calendar import ShiftCalendar, ShiftTime
 from edge_agent.insight.cycle_drift import CycleDrift, Explanation, find_cycle_drift
+from edge_agent.insight.line_analysis import LineQuestion, Signals, analyse, encode_question
 from edge_agent.insight.line_answer import DOUBTS, Bottleneck, Gain, Station, answer_row
-from edge_agent.insight.line_model import LineData, PartCounts, work_samples
+from edge_agent.insight.line_model import NS_PER_S, LineData, PartCounts, work_samples
 from edge_agent.insight.machine_book import ClosedShift, MachineBook
 from edge_agent.insight.state_table import read_line
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay
@@ -17,6 +18,7 @@ from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Sta
 __all__ = [
     "CODES",
     "DOUBTS",
+    "NS_PER_S",
     "STATES",
     "Bottleneck",
     "ClosedShift",
@@ -25,16 +27,20 @@ __all__ = [
     "Gain",
     "LineBook",
     "LineData",
+    "LineQuestion",
     "LineSignals",
     "MachineBook",
     "MachineState",
     "PartCounts",
     "ShiftCalendar",
     "ShiftTime",
+    "Signals",
     "StateLog",
     "Station",
     "Stay",
+    "analyse",
     "answer_row",
+    "encode_question",
     "find_bottleneck",
     "find_cycle_drift",
     "read_line",

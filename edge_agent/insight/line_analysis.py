@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from edge_agent.insight.cycle_drift import CycleDrift
 
     Floats = NDArray[np.float64]
-    Signals = Mapping[str, tuple[Floats, Floats]]
 
+# The times (s) and values of signals by name.
+Signals: TypeAlias = "Mapping[str, tuple[Floats, Floats]]"
 _ABOUT: Final = "about"
 _LOG: Final = ("machine", "state", "start_ns", "end_ns")
 _COUNTS: Final = ("machine", "at_ns", "parts", "product")

@@ -175,7 +175,9 @@ class Metrics:
         "1 while the condition (`when`) is true, 0 while the machine is stopped.", "asset"
     )
     assets_unjudged = gauge("Assets without a score now because inputs are missing.")
-    line_bottleneck = gauge("1 if the machine is surely the bottleneck of its line.", "line", "asset")
+    line_bottleneck = gauge(
+        "1 if the machine is surely the bottleneck of its line.", "line", "asset"
+    )
     line_bottleneck_confidence = gauge("Of the likeliest bottleneck, 0..1.", "line")
     line_gain = gauge(
         "Share of output that a line gains if the machine works 10 % faster.", "line", "asset"
