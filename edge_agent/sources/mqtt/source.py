@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import SystemClock
-from edge_agent.config.types import Duration, HostText
+from edge_agent.config.types import Duration, HostText, Size
 from edge_agent.errors import ConnectError, EdgeAgentError
 from edge_agent.messages import LinkState
 from edge_agent.sources.base import ConnectedSource
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt.listener import Listened
     from edge_agent.sources.mqtt.paho_client import Messages
     from edge_agent.sources.mqtt.sparkplug import SparkplugReader
+    from edge_agent.sources.pictures.topics import PictureTopics
 
 __all__ = ["MqttSource", "MqttSourceConfig", "Payload", "Subscription", "Tls", "probe"]
 
@@ -43,7 +44,17 @@ _log = logging.getLogger("edge_agent.sources")
 
 
 class MqttSource(ConnectedSource[MqttSourceConfig]):
-    """One broker as a source."""
+    """One broker as a source.
+
+    pictures: the cameras whose pictures come over its connection; set before the start.
+    """
+
+    pictures: PictureTopics | None = None
+
+    @property
+    def max_payload(self) -> int:
+        """The largest payload of a value, in bytes."""
+        return int(self._config.max_payload)
 
     def _prepare(self) -> None:
         config = self._config
@@ -97,6 +108,8 @@ class MqttSource(ConnectedSource[MqttSourceConfig]):
 
     def _make_session(self, version: Protocol) -> Session:
         config = self._config
+        if self.pictures is not None:
+            config = replace(config, max_payload=Size(self.pictures.max_payload))
         client = Client(config, self._client_id, version, config.session_expiry, self._held)
         return Session(
             config, client, self._accept_messages, self._clock, self._intake.backpressured
@@ -122,7 +135,10 @@ class MqttSource(ConnectedSource[MqttSourceConfig]):
             self._held.clear()
         # A kept session may have other topics: those of another config, or those in the file that a
         # broker wrote last before it lost power.
-        refused = await session.subscribe(filters(self._config))
+        wanted = filters(self._config)
+        if self.pictures is not None:
+            wanted += self.pictures.filters(one for one, _ in wanted)
+        refused = await session.subscribe(wanted)
         state = LinkState.DEGRADED if refused else LinkState.UP
         version = Protocol.V5 if session.v5 else Protocol.V311
         text = f"not subscribed: {'; '.join(refused)}" if refused else f"MQTT {version}"
@@ -130,6 +146,8 @@ class MqttSource(ConnectedSource[MqttSourceConfig]):
 
     def _accept_messages(self, messages: Messages) -> None:
         try:
+            if self.pictures is not None:
+                self.pictures.remove_from(messages)
             if self._sparkplug is None:
                 self._decoder.decode_messages(messages, self._clock.now_us())
             else:
