@@ -189,6 +189,7 @@ class Parts:
             isolation=Isolation(metrics),
             engines=None if self.cameras is None else self.cameras.engines,
             pictures=self.cameras,
+            accept_picture=None if self.cameras is None else self.cameras.accept,
         )
         self.verified = VerifiedModels(self.builder.verified, self.values)
         models = lambda: self.runtime().models  # noqa: E731

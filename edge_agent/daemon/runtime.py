@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline import PictureWatch
     from edge_agent.plant import PlantAsset
     from edge_agent.serving import ModelChange
-    from edge_agent.signals import InputKind
+    from edge_agent.signals import EncodedPicture, InputKind
 
 log = logging.getLogger("edge_agent.daemon")
 
@@ -83,7 +83,8 @@ class RuntimeBuilder:
     called when another version of a model is active; last_number: as in `AlarmTable`; live: False
     for a recording, which has no sources to start; isolation: of models that are not proven;
     verified: bundles that need not be tried again. engines: of models of pictures; pictures: what
-    knows these. remote: False if all models run here, also those that have servers.
+    knows these; accept_picture: takes those of the cameras. remote: False if all models run here,
+    also those that have servers.
     """
 
     metrics: Metrics
@@ -99,6 +100,7 @@ class RuntimeBuilder:
     remote: bool = True
     engines: PictureEngines | None = None
     pictures: PictureWatch | None = None
+    accept_picture: Callable[[EncodedPicture], None] | None = None
 
     async def load_models(
         self, config: Config, within_s: float = math.inf, asset: str = ""
@@ -152,8 +154,21 @@ class RuntimeBuilder:
         intake = make_intake(config, self.wake)
         connected = config if self.live else replace(config, sources={})
         sources = make_sources(connected, made.plant, intake, self.metrics, self.clock)
+        if self.live and self.accept_picture is not None and config.cameras:
+            sources |= self._cameras(config, sources, made.plant, intake)
         return Runtime(
             config, made.plant, made.catalogue, made.alarms, made.pipeline, models, intake, sources
+        )
+
+    def _cameras(
+        self, config: Config, sources: Mapping[str, Source], plant: Plant, intake: BoundedIntake
+    ) -> dict[str, Source]:
+        """The cameras of a config; a gateway without them does not import their modules."""
+        from edge_agent.sources import pictures  # noqa: PLC0415
+
+        assert self.accept_picture is not None  # noqa: S101 (see above)
+        return pictures.make_cameras(
+            config, sources, plant, intake, self.metrics, self.clock, self.accept_picture
         )
 
     def close(self) -> None:
@@ -243,6 +258,10 @@ def _catalogue_of(config: Config, plant: Plant) -> AlarmCatalogue:
 
 def make_intake(config: Config, wake: Callable[[], None]) -> BoundedIntake:
     """The intake of a config; wake: called when values arrive and it is empty."""
+    if any(one.http and one.http.trigger for one in config.cameras.values()):
+        from edge_agent.sources.pictures import TriggeredIntake  # noqa: PLC0415 (few have one)
+
+        return TriggeredIntake(config.tuning.intake_values, config.tuning.intake_bytes, wake)
     return BoundedIntake(config.tuning.intake_values, config.tuning.intake_bytes, wake)
 
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_agent.clock import US_PER_MS, US_PER_S
-from edge_agent.config.structs import kind_of
-from edge_agent.config.types import Name
 from edge_agent.messages import LinkState
-from edge_agent.sources import SOURCES
+from edge_agent.sources import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,10 +123,9 @@ class SourceStatus:
 
 def _link_row(name: str, source: Source, runtime: Runtime) -> dict[str, Any]:
     link = source.link
-    kind = kind_of(SOURCES, runtime.config.sources[Name(name)])
     return {
         "name": name,
-        "type": kind,
+        "type": type_of(runtime.config, name),
         "state": link.state,
         "ok": link.state in _UP,
         "detail": link.detail,

@@ -25,7 +25,7 @@ from edge_agent.daemon.runtime import labels_of
 from edge_agent.errors import EdgeAgentError, NotFoundError
 from edge_agent.messages import AlarmState, LinkState
 from edge_agent.sinks import SINKS
-from edge_agent.sources import SOURCES
+from edge_agent.sources import type_of
 from edge_agent.store import AuditFilter, alarm_from_dict
 
 if TYPE_CHECKING:
@@ -107,11 +107,10 @@ class Status:
             "version": __version__,
             "uptime_s": (self.clock.now_us() - self.life.started_us) / US_PER_S,
             "sources": [
-                _link(n, s.link, SOURCES, runtime.config.sources[Name(n)])
-                for n, s in runtime.sources.items()
+                _link(n, s.link, type_of(runtime.config, n)) for n, s in runtime.sources.items()
             ],
             "sinks": [
-                _link(n, s.link, SINKS, runtime.config.sinks[Name(n)])
+                _link(n, s.link, kind_of(SINKS, runtime.config.sinks[Name(n)]))
                 for n, s in self.publisher.sinks.items()
             ],
             "models": self.models(),
@@ -317,10 +316,10 @@ class Status:
         return {**to_json(alarm), **self.publisher.texts_of(alarm)}
 
 
-def _link(name: str, link: Link, table: Mapping[str, Any], struct: object) -> dict[str, Any]:
+def _link(name: str, link: Link, kind: str) -> dict[str, Any]:
     return {
         "name": name,
-        "type": kind_of(table, struct),
+        "type": kind,
         "state": link.state,
         "detail": link.detail,
         "since_ms": link.since_us // US_PER_MS,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from edge_agent.config.structs import kind_of
+from edge_agent.config.types import Name
 from edge_agent.sources import mqtt, opcua, replay
 from edge_agent.sources.base import ConnectedSource
 from edge_agent.sources.mqtt import MqttSource, MqttSourceConfig
@@ -13,10 +15,19 @@ from edge_agent.sources.replay import Recording, ReplayConfig, ReplaySource
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from edge_agent.config.schema import Config
     from edge_agent.findings import Finding
     from edge_agent.messages import Source
 
-__all__ = ["SOURCES", "ConnectedSource", "Recording", "ReplayConfig", "SourceType"]
+__all__ = [
+    "CAMERA",
+    "SOURCES",
+    "ConnectedSource",
+    "Recording",
+    "ReplayConfig",
+    "SourceType",
+    "type_of",
+]
 
 
 class SourceType(NamedTuple):
@@ -35,9 +46,17 @@ class SourceType(NamedTuple):
     beside: Callable[[Any, str], Any] = lambda config, _: config
 
 
+# The type of a camera, which is a source without an entry in `sources`.
+CAMERA: Final = "camera"
 # The possible values of a config's `type:`.
 SOURCES: Final[Mapping[str, SourceType]] = {
     "mqtt": SourceType(MqttSourceConfig, MqttSource, mqtt.probe, mqtt.inspect, mqtt.beside),
     "opcua": SourceType(OpcUaSourceConfig, OpcUaSource, opcua.probe, opcua.inspect),
     "replay": SourceType(ReplayConfig, ReplaySource, replay.probe, replay.inspect),
 }
+
+
+def type_of(config: Config, name: str) -> str:
+    """The `type:` of a source of a config, or CAMERA."""
+    struct = config.sources.get(Name(name))
+    return CAMERA if struct is None else kind_of(SOURCES, struct)

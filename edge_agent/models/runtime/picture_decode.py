@@ -96,8 +96,11 @@ def decode(data: bytes, limits: PictureLimits = PictureLimits()) -> Pixels:
     """
     size = check_header(data, limits)
     kind = "PNG" if data.startswith(_PNG) else "JPEG"
-    from PIL import Image  # noqa: PLC0415 (an extra; the daemon never gets here)
-
+    try:
+        from PIL import Image  # noqa: PLC0415 (an extra; the daemon never gets here)
+    except ImportError as error:
+        hint = "pip install 'edge-agent-pdm[pictures]'"
+        raise DecodeError("decoder", f"Pillow is not installed: {hint}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
