@@ -116,6 +116,7 @@ class Pipeline:
         self.announced: deque[Transition] = deque(maxlen=_ANNOUNCED)
         self.pictures: PictureWatch | None = None  # set by the cameras
         self.recent: Recent | None = None  # set by a recorder of trends, which empties it
+        self.followers: list[deque[Columns]] = []  # each gets the values; its owner empties it
         # What side parts find (charts, cameras, states): applied in the next turn.
         self.reported: deque[Observation] = deque(maxlen=_REPORTED)
         self.charts: ControlCharts | None = None
@@ -143,6 +144,8 @@ class Pipeline:
         observed = self.signals.accept(values, blocks, now_us, monotonic_s)
         if self.recent is not None:
             self.recent.values.append(observed.seen)
+        for values_of in self.followers:
+            values_of.append(observed.seen)
         if observed.from_future.size:
             self._count_refused(observed)
         if observed.step_us or observed.clock_reset:

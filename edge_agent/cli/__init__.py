@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "bottleneck": "name the machine that limits a line, and what improving it would gain",
     "assets": "list the running daemon's assets, and say what became of them",
     "models": "verify, sign and pack model bundles, activate versions and roll back",
+    "oee": "show OEE, losses and shifts of lines, of the running daemon or of a recording",
     "keys": "make, list and revoke API keys for other programs and the status page",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
     "notify": "list the routes of messages to people, and send a test message",

@@ -44,6 +44,7 @@ from edge_agent.client.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from edge_agent.client.line_answer import Line, LineMachine, Loss, ShiftResult
 from edge_agent.client.trend_answer import Trend, TrendAlarm, TrendSeries
 
 __all__ = [
@@ -63,7 +64,10 @@ __all__ = [
     "ForbiddenError",
     "Input",
     "Life",
+    "Line",
     "LineBottleneck",
+    "LineMachine",
+    "Loss",
     "Model",
     "ModelVersion",
     "NotFoundError",
@@ -71,6 +75,7 @@ __all__ = [
     "Prediction",
     "Recording",
     "ServerError",
+    "ShiftResult",
     "Text",
     "TimedOutError",
     "Transition",

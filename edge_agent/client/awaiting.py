@@ -55,6 +55,8 @@ class AsyncClient(Gateway):
     trend = _awaiting(calls.trend)
     bottleneck = _awaiting(calls.bottleneck)
     bottlenecks = _awaiting(calls.bottlenecks)
+    lines = _awaiting(calls.lines)
+    oee = _awaiting(calls.oee)
     assets = _awaiting(calls.assets)
     models = _awaiting(calls.models)
 

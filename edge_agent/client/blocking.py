@@ -60,6 +60,8 @@ class Client(Gateway):
     trend = _blocking(calls.trend)
     bottleneck = _blocking(calls.bottleneck)
     bottlenecks = _blocking(calls.bottlenecks)
+    lines = _blocking(calls.lines)
+    oee = _blocking(calls.oee)
     assets = _blocking(calls.assets)
     models = _blocking(calls.models)
 

@@ -14,6 +14,8 @@ from edge_agent.client.bottleneck_answer import line_bottleneck
 from edge_agent.client.errors import BadDataError, NotFoundError
 from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
 from edge_agent.client.exchange import part as quoted_part
+from edge_agent.client.line_answer import line as read_line
+from edge_agent.client.line_answer import shift_result
 from edge_agent.client.reading import read_all, read_one
 from edge_agent.client.tables import encode_table
 from edge_agent.client.trend_answer import as_ms
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     )
     from edge_agent.client.bottleneck_answer import LineBottleneck
     from edge_agent.client.exchange import Call
+    from edge_agent.client.line_answer import Line, ShiftResult
     from edge_agent.client.trend_answer import Trend
 
 _PREDICT_S: Final = 90.0  # the gateway itself gives up after 60
@@ -231,6 +234,30 @@ def trend(
     }
     reply = yield Request("GET", "/api/trend", query)
     return read_one(read_trend, reply.json())
+
+
+def lines() -> Call[list[Line]]:
+    """List the lines: the state of each machine, and its running shift."""
+    reply = yield Request("GET", "/api/lines")
+    return read_all(read_line, reply.json())
+
+
+def oee(line: str, machine: str = "", *, shifts: int = 10) -> Call[list[ShiftResult]]:
+    """OEE, times and losses of a line by ISO 22400-2: the running shift, then closed ones.
+
+    machine: default: the one whose OEE is that of the line. shifts: how many closed ones at most,
+    the newest first. Raises NotFoundError if there is no such line.
+    """
+    found = yield from lines()
+    own = next((one for one in found if one.line == line), None)
+    if own is None:
+        raise NotFoundError(f"there is no line {line!r}", hint="lines() lists them")
+    machine = machine or own.oee_of
+    query = {"machine": machine, "limit": shifts}
+    reply = yield Request("GET", f"/api/lines/{quoted_part(line)}/shifts", query)
+    closed = read_all(shift_result, reply.json())
+    now = [one.current for one in own.machines if one.machine == machine]
+    return [one for one in now if one is not None] + closed[:shifts]
 
 
 def assets(search: str = "", *, limit: int = _MAX_ROWS) -> Call[list[Asset]]:

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.cameras import Cameras
     from edge_agent.daemon.labelled_windows import LabelledWindows
+    from edge_agent.daemon.line_publisher import LinePublisher
+    from edge_agent.daemon.line_recorder import LineRecorder
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.daemon.trend_recorder import TrendRecorder
@@ -90,6 +92,8 @@ class Parts:
     text: OpenAi | None = None
     trends: TrendRecorder | None = None
     cameras: Cameras | None = None
+    lines: LineRecorder | None = None
+    line_publisher: LinePublisher | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -111,6 +115,8 @@ class Parts:
         self._build_reload()
         if config.trends.enabled:
             self._build_trends(config)
+        if config.lines:
+            self._build_lines(config)
         self._build_supervisor()
         self._build_api(config)
 
@@ -239,6 +245,16 @@ class Parts:
         trends = Trends(path, config.trends.max_bytes, beside)
         self.trends = TrendRecorder(self.runtime, trends, self.clock)
 
+    def _build_lines(self, config: Config) -> None:
+        """The states and shifts of lines; a gateway without them does not import their modules."""
+        from edge_agent.daemon import line_publisher, line_recorder  # noqa: PLC0415
+
+        file = line_recorder.line_file(config.store.path)
+        self.lines = line_recorder.LineRecorder(self.runtime, file, self.metrics, self.clock)
+        self.line_publisher = line_publisher.LinePublisher(
+            self.runtime, self.lines, self.publisher, self.clock
+        )
+
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""
         runtime, metrics, clock = self.runtime, self.metrics, self.clock
@@ -253,6 +269,7 @@ class Parts:
             self.reloader.faults,
             self.pair.faults,
             *([self.trends.faults] if self.trends else []),
+            *([self.lines.faults] if self.lines else []),
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             lambda: self.opcua.faults() if self.opcua else [],
             *_faults_of_runtime(runtime, clock),
@@ -292,6 +309,7 @@ class Parts:
         ]
         routes += [] if self.trends is None else _trend_routes(self.trends, self.status)
         routes += [] if self.cameras is None else _camera_routes(self.cameras)
+        routes += [] if self.lines is None else _line_routes(self.lines, self.clock)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -408,6 +426,13 @@ def _camera_routes(cameras: Cameras) -> list[Route]:
     from edge_agent.service import camera_api  # noqa: PLC0415
 
     return camera_api.camera_routes(cameras)
+
+
+def _line_routes(lines: LineRecorder, clock: Clock) -> list[Route]:
+    """The routes of lines."""
+    from edge_agent.service import lines_api  # noqa: PLC0415
+
+    return lines_api.LinesApi(lines, clock).routes()
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
 
 TRENDS_EVERY_S = 1.0
+LINES_EVERY_S = 1.0
+LINE_FIGURES_EVERY_S = 10.0
 TEND_EVERY_S = 5.0  # models of other programs
 OPCUA_EVERY_S = 1.0
 START_S = 2.0  # then limits and the models that are loaded begin to work
@@ -154,6 +156,10 @@ class Daemon:
             jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
         if parts.cameras is not None:
             jobs["pictures"] = parts.cameras.run()
+        if parts.lines is not None and parts.line_publisher is not None:
+            jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
+            publish = parts.line_publisher.publish
+            jobs["line figures"] = repeat("line figures", LINE_FIGURES_EVERY_S, publish)
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)
@@ -190,6 +196,8 @@ class Daemon:
             await within(deadline_s, parts.loop.run_last_turn())
             if parts.trends is not None:
                 await guard("stop", parts.trends.stop())
+            if parts.lines is not None:
+                await guard("stop", parts.lines.stop())
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))

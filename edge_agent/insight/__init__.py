@@ -10,14 +10,17 @@ from edge_agent.insight.calendar import ShiftCalendar, ShiftTime
 from edge_agent.insight.cycle_drift import CycleDrift, Explanation, find_cycle_drift
 from edge_agent.insight.line_analysis import LineQuestion, Signals, analyse, encode_question
 from edge_agent.insight.line_answer import DOUBTS, Bottleneck, Gain, Station, answer_row
+from edge_agent.insight.line_file import LineFile
 from edge_agent.insight.line_model import NS_PER_S, LineData, PartCounts, work_samples
-from edge_agent.insight.machine_book import ClosedShift, MachineBook
+from edge_agent.insight.machine_book import KEPT_NS, ClosedShift, MachineBook
 from edge_agent.insight.state_table import read_line
 from edge_agent.insight.states import CODES, STATES, MachineState, StateLog, Stay
+from edge_agent.insight.tracker import Span
 
 __all__ = [
     "CODES",
     "DOUBTS",
+    "KEPT_NS",
     "NS_PER_S",
     "STATES",
     "Bottleneck",
@@ -27,6 +30,7 @@ __all__ = [
     "Gain",
     "LineBook",
     "LineData",
+    "LineFile",
     "LineQuestion",
     "LineSignals",
     "MachineBook",
@@ -35,6 +39,7 @@ __all__ = [
     "ShiftCalendar",
     "ShiftTime",
     "Signals",
+    "Span",
     "StateLog",
     "Station",
     "Stay",

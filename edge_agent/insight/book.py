@@ -10,17 +10,19 @@ import numpy as np
 from edge_agent.clock import ENDLESS
 from edge_agent.config.line_check import owner_of
 from edge_agent.insight.calendar import ShiftCalendar
+from edge_agent.insight.line_model import PartCounts
 from edge_agent.insight.machine_book import NS_PER_US, ClosedShift, MachineBook
 from edge_agent.insight.states import StateLog
 from edge_agent.insight.tracker import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from edge_agent.config.lines import Line
     from edge_agent.config.shifts import Calendar
+    from edge_agent.config.types import Name
 
 _MS_PER_S: Final = 1000
 
@@ -41,7 +43,7 @@ class LineBook:
     """The machines of all lines, in the order of the config; begin_us: nothing is known before."""
 
     def __init__(
-        self, lines: Mapping[str, Line], calendars: Mapping[str, Calendar], begin_us: int
+        self, lines: Mapping[Name, Line], calendars: Mapping[Name, Calendar], begin_us: int
     ) -> None:
         self.lines = {str(name): line for name, line in lines.items()}
         found = {str(name): ShiftCalendar(one) for name, one in calendars.items()}
@@ -121,9 +123,9 @@ class LineBook:
         """The machines of a line."""
         return [one for one in self.machines if one.line == line]
 
-    def current(self, line: str, now_ns: int) -> dict[str, Any]:
+    def current(self, line: str) -> dict[str, Any]:
         """A line now, as JSON: the state of each machine, and its running shift."""
-        machines = [_row(one, now_ns) for one in self.of(line)]
+        machines = [_row(one) for one in self.of(line)]
         whose = self.lines[line].last
         own = next(one for one in machines if one["machine"] == whose)
         return {"line": line, "oee_of": whose, "current": own["current"], "machines": machines}
@@ -139,15 +141,22 @@ class LineBook:
             for span in one.all_stays()
         )
 
-    def too_fast(self, now_ns: int) -> Iterator[tuple[MachineBook, float]]:
-        """Machines that are faster than their ideal cycle, with their effectiveness."""
-        for one in self.machines:
-            found = one.current(now_ns)
-            if found is not None and found["is_ideal_cycle_wrong"]:
-                yield one, found["indicators"]["effectiveness"]
+    def counts(self, line: str) -> PartCounts:
+        """The parts that the machines of a line counted lately, in the order of time."""
+        found = [
+            (at_us * NS_PER_US, place, parts)
+            for place, one in enumerate(self.of(line))
+            for at_us, parts in one.recent_parts()
+        ]
+        found.sort()
+        return PartCounts(
+            np.array([row[1] for row in found], np.int32),
+            np.array([row[0] for row in found], np.int64),
+            np.array([row[2] for row in found], np.float64),
+        )
 
 
-def _row(one: MachineBook, now_ns: int) -> dict[str, Any]:
+def _row(one: MachineBook) -> dict[str, Any]:
     stays = one.all_stays()
     since_us = stays[-1].start_us if stays else one.tracker.head.at_us
     return {
@@ -155,5 +164,5 @@ def _row(one: MachineBook, now_ns: int) -> dict[str, Any]:
         "state": str(one.state),
         "since_ms": since_us // _MS_PER_S,
         "until_ms": one.until_ns // (NS_PER_US * _MS_PER_S),
-        "current": one.current(now_ns),
+        "current": one.current(),
     }

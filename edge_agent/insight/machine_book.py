@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ _DAY_NS: Final = 86_400 * NS_PER_S
 MISSED_NS: Final = 2 * _DAY_NS  # shifts that ended before, while nothing ran, are not told
 KEPT_NS: Final = 36 * 3600 * NS_PER_S  # of stays in memory
 MOST_STAYS: Final = 20_000
+MOST_PARTS: Final = 40_000  # counts in memory
 SETTLE_US: Final = 2 * US_PER_S  # the machine is evaluated up to this time before now
 _FORGET: Final = 0.999  # of the lag of late values, at each step
 
@@ -53,6 +55,8 @@ class MachineBook:
         self.stays: list[Span] = []
         self.new_stays: list[Span] = []
         self.sums: dict[int, ShiftSum] = {}
+        self._parts_us = array("q")
+        self._parts = array("d")
         self._calendar = calendar
         self._late_us = round(config.late * US_PER_S)
         self._minor_ns = round(config.minor_stop * NS_PER_S)
@@ -87,6 +91,7 @@ class MachineBook:
             return
         state = self.tracker.final_state
         self._fold(self.sums, spans, made, state)
+        self._keep_parts(made)
         if spans:
             self._last = spans[-1]
             self.stays += spans
@@ -95,6 +100,19 @@ class MachineBook:
             if len(self.stays) > MOST_STAYS or self.stays[0].end_us < oldest_us:
                 kept = [one for one in self.stays if one.end_us >= oldest_us]
                 self.stays = kept[-MOST_STAYS:]
+
+    def _keep_parts(self, made: Sequence[Made]) -> None:
+        mine = [(one.at_us, one.parts) for one in made if one.kind == "parts" and not one.over_gap]
+        self._parts_us.extend(at_us for at_us, _ in mine)
+        self._parts.extend(parts for _, parts in mine)
+        if len(self._parts) > MOST_PARTS:
+            del self._parts_us[: -MOST_PARTS // 2], self._parts[: -MOST_PARTS // 2]
+
+    def recent_parts(self) -> list[tuple[int, float]]:
+        """When parts were counted lately, in microseconds, and how many."""
+        new = self.tracker.provisional()[1]
+        found = list(zip(self._parts_us, self._parts, strict=True))
+        return found + [(o.at_us, o.parts) for o in new if o.kind == "parts" and not o.over_gap]
 
     # -- sums ---------------------------------------------------------------------------------
 
@@ -155,9 +173,9 @@ class MachineBook:
             del self.sums[start_ns]
         return closed
 
-    def current(self, now_ns: int) -> dict[str, Any] | None:
-        """The running shift so far, as JSON; None if no shift is now."""
-        shift = self._calendar.at(now_ns)
+    def current(self) -> dict[str, Any] | None:
+        """The shift at the time up to which it is evaluated, as JSON; None if there is none."""
+        shift = self._calendar.at(self.until_ns)
         if shift is None:
             return None
         return self.result(shift, self.totals().get(shift.start_ns), self.until_ns)

@@ -169,6 +169,10 @@ class Metrics:
     text_waiting = gauge("Requests that wait for the language model.")
     text_process_up = gauge("1 while the process of the language model is there.")
     text_process_ends = counter("Processes of the language model that ended by themselves.")
+    machine_state = gauge("1 for the state of a machine of a line, 0 for others.", "asset", "state")
+    machine_oee = gauge("OEE of the running shift and its parts, 0..1.", "asset", "part")
+    machine_parts = gauge("Parts of the running shift.", "asset", "kind")
+    machine_coverage = gauge("Share of the running shift of which the state is known.", "asset")
     provider_missing = gauge("1 if a configured execution provider is missing.", "provider")
     assets = gauge("Assets of the config and discovered assets.")
     asset_running = gauge(

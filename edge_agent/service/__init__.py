@@ -41,6 +41,7 @@ __all__ = [
     "camera_api",
     "event_routes",
     "gateway_routes",
+    "lines_api",
     "model_routes",
     "oip",
     "oip_grpc",

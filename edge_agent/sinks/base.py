@@ -156,6 +156,7 @@ class Sink(Protocol):
     held: frozenset[str] = frozenset()  # kinds that wait until `accept_marks`
     in_doubt: bool = False  # it may have lost its last confirmed messages before this start
     knowledge: str = ""  # of the receiver, kept over restarts
+    takes_kpi: bool = False  # `publish_kpi` has a receiver
     is_replaced: bool = False  # another gateway speaks for us: `stop` must not say `offline`
     on_command: Callable[[Command], None] | None = None
     on_refused: Callable[[RefusedCommand], None] | None = None  # a command that is none
@@ -172,6 +173,11 @@ class Sink(Protocol):
     def publish_scores(self, batch: Sequence[tuple[str, bytes]]) -> None:
         """Send (topic, body) pairs and forget them; dropped while the receiver is away."""
         del batch  # a sink without scores
+
+    async def publish_kpi(self, topic: str, body: bytes, *, retain: bool) -> bool:
+        """Publish a figure of a line; True once the receiver has confirmed it."""
+        del topic, body, retain  # a sink that takes none
+        return False
 
     def set_status(self, status: str) -> None:
         """Publish the state of the service: `online` or `degraded`."""

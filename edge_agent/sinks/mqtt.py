@@ -62,6 +62,7 @@ class MqttSink(Sink):
     """One broker; see `Sink`. A message is confirmed by its PUBACK."""
 
     kinds = frozenset({ALERT, EVENT})
+    takes_kpi = True
 
     def __init__(  # noqa: PLR0913, PLR0917 (the same for all sinks)
         self,
@@ -140,6 +141,17 @@ class MqttSink(Sink):
         """Send (topic, body) pairs with QoS 0; dropped while there is no connection."""
         if self._connection is not None:
             self._connection.publish_scores(batch)
+
+    async def publish_kpi(self, topic: str, body: bytes, *, retain: bool) -> bool:
+        """Publish with QoS 1; False if the broker does not confirm it, or is not there."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            await connection.publish(topic, body, retain=retain)
+        except DeliveryError:
+            return False
+        return True
 
     def set_status(self, status: str) -> None:
         """Publish `online` or `degraded`; repeated after each reconnection."""

@@ -41,6 +41,7 @@ ELSEWHERE = {
     "alarms history": "cli/test_alarms_cli.py",
     "ask": "daemon/test_questions.py",
     "notify": "cli/test_notify_cli.py",
+    "oee": "cli/test_oee_cli.py",
 }
 # By command: the words after it. Of those of a daemon {url} is one that has answers.
 ON_FILES = {

@@ -59,6 +59,7 @@ READS: Final = {
         "top",
         "completion",
         "notify",
+        "oee",
     ),
     *("assets", "alarms"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),

@@ -181,3 +181,32 @@ def test_pauses_grow_and_end() -> None:
     with pytest.raises(BusyError):
         todo.send(Reply(503, {}, b"{}"))
     assert [one.seconds for one in seen if isinstance(one, Pause)] == [7.0, 1.0]
+
+
+def test_the_oee_of_a_line_is_that_of_its_machine() -> None:
+    """The running shift first, then closed ones; the losses are a tree of the same data."""
+    losses = {"name": "shift", "seconds": 9.0, "parts": [{"name": "gap", "seconds": 9.0}]}
+    shift = {
+        "line": "a/b",
+        "machine": "M2",
+        "shift": "early",
+        "day": "2026-03-02",
+        "start_ms": 1,
+        "end_ms": 2,
+        "is_closed": False,
+        "losses": losses,
+        "indicators": {"oee": 0.75},
+    }
+    now = {"state": "down", "since_ms": 1, "until_ms": 2}
+    machines = [
+        {"machine": "M1", "current": None, **now},
+        {"machine": "M2", "current": shift, **now},
+    ]
+    line = {"line": "a/b", "oee_of": "M2", "current": shift, "machines": machines}
+    closed = [{**shift, "is_closed": True}]
+    asked, found = carried_out(calls.oee("a/b", shifts=3), [line], closed)
+    assert asked[1].target == "/api/lines/a%2Fb/shifts?machine=M2&limit=3"
+    assert [(one.oee, one.is_closed) for one in found] == [(0.75, False), (0.75, True)]
+    assert [one.name for one in found[0].losses.walk()] == ["shift", "gap"]
+    with pytest.raises(NotFoundError):
+        carried_out(calls.oee("other"), [line])

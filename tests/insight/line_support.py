@@ -60,7 +60,7 @@ class Plant:
         **more: Any,
     ) -> None:
         line = Line(machines, shifts=Name("plant"), **more)
-        self.book = LineBook({"main": line}, {"plant": times}, begin_us)
+        self.book = LineBook({Name("main"): line}, {Name("plant"): times}, begin_us)
         names = [(asset, name) for asset in machines for name in SIGNALS]
         self.number = {key: n for n, key in enumerate(names)}
         numbers: dict[str, dict[str, int]] = {}

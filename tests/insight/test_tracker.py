@@ -271,9 +271,9 @@ def test_a_machine_that_is_faster_than_its_ideal_cycle_is_told() -> None:
     plant = Plant({"M1": machine()}, SHIFT, BEGIN)
     plant.feed([*rows, ("M1", "Parts", BEGIN + 990 * S, 500)])
     plant.book.advance(BEGIN + 1002 * S)
-    ((_, effectiveness),) = plant.book.too_fast(1000 * (BEGIN + 1000 * S))
-    assert effectiveness == pytest.approx(2.0)
-    current = plant.book.current("main", 1000 * (BEGIN + 1000 * S))["current"]
+    current = plant.book.current("main")["current"]
+    assert current["is_ideal_cycle_wrong"]
+    assert current["indicators"]["effectiveness"] == pytest.approx(2.0)
     speed = next(n for n in running(current["losses"]) if n["name"] == "reduced_speed")
     assert speed["seconds"] == pytest.approx(-1000)
 
