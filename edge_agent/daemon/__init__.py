@@ -16,5 +16,6 @@ __all__ = [
     "certificate_problems",
     "examine",
     "find_problems",
+    "line_replay",
     "load_config",
 ]

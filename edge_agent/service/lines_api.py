@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATH: Final = "/api/lines"
 MOST_SHIFTS: Final = 1000
 _SHIFTS: Final = 100
-_LAST_MS: Final = 10**14
+_LAST_MS: Final = 4 * 10**12  # the year 2096: its nanoseconds are 64 bit
 _NS_PER_MS: Final = 1_000_000
 _SPAN_MS: Final = 12 * 3_600_000
 _LONGEST_MS: Final = 31 * 86_400_000

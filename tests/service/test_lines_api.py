@@ -81,7 +81,7 @@ async def test_a_span_that_is_none_is_refused() -> None:
 async def test_shifts_are_a_table_with_all_figures() -> None:
     """Unknown numbers are empty cells."""
     provider, rows = await get("/api/lines/{line}/shifts", machine="M1", format="csv", limit=5)
-    assert provider.asked == [("main", "M1", 10**14 * 10**6, 5)]
+    assert provider.asked == [("main", "M1", 4 * 10**18, 5)]
     assert rows[0][-3:] == ["oee", "nee", "pq"]
     assert rows[1][-3:] == ["0.8", "", "12.0"]
 
