@@ -20,6 +20,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Models": (
         "models",
         "learning",
+        "cameras",
         "diagnostics",
         "own-models",
         "factory",

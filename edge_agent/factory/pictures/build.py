@@ -43,7 +43,8 @@ _FEATURES: Final = "features.npz"
 class Made:
     """The result of one seed. graphs: ONNX by variant; figures: by graph, and `teacher`.
 
-    off: the mean difference of int8's probabilities; golden: places of the pictures.
+    test: places of the pictures of the test part; answers: the probabilities [n, K] of these, by
+    graph. off: the mean difference of int8's probabilities; golden: places of the golden pictures.
     """
 
     seed: int
@@ -51,6 +52,8 @@ class Made:
     taught: Taught
     graphs: dict[str, bytes]
     figures: dict[str, Figures]
+    answers: dict[str, NDArray[np.float32]]
+    test: NDArray[np.int64]
     off: float
     parts: dict[str, int]
     golden: tuple[int, ...]
@@ -134,7 +137,9 @@ class Classifier:
         picked = [places[_spaced(rows, fault)] for rows in kinds]
         parts = {"train": len(self.pictures) - len(places), "test": len(places)}
         golden = tuple(np.concatenate(picked).tolist())
-        return Made(seed, self.classes, taught, graphs, figures, off, parts, golden)
+        return Made(
+            seed, self.classes, taught, graphs, figures, answers, places, off, parts, golden
+        )
 
     def answers(self, raw: bytes, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities [n, K] of a graph for some of the pictures, read again from their files."""

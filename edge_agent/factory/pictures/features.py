@@ -1,4 +1,4 @@
-"""Features of pictures by the packaged backbone: mean and spread of channels at many depths."""
+"""Features of pictures by the packaged backbone: of each channel mean, spread and largest value."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
     Floats = NDArray[np.float32]
 
-# The last blocks of stages whose pixels stand for 4, 8, 16 and 16 pixels of the picture; deeper
-# ones know what ImageNet's things are, not what a surface is.
-TAPS: Final = (2, 4, 7, 10)
+# The last blocks of stages whose places stand for 4, 8, 16, 16 and 32 pixels of the picture.
+TAPS: Final = (2, 4, 7, 10, 15)
 FEATURES: Final = "features"
 _TINY: Final = 1e-6
 _BATCH: Final = 8
@@ -108,16 +107,16 @@ def features_part(side: int) -> tuple[list[onnx.NodeProto], dict[str, Any], int]
     part = backbone.backbone_part(TAPS, side)
     nodes, names = list(part.nodes), []
     for tap in part.returned:
-        names += [f"{tap}_mean", f"{tap}_spread"]
-        nodes += _mean_and_spread(tap)
+        names += [f"{tap}_mean", f"{tap}_spread", f"{tap}_largest"]
+        nodes += _statistics(tap)
     nodes.append(helper.make_node("Concat", names, [FEATURES], axis=1))
     channels = [len(backbone.backbone_blocks()[tap + 1].layers[-1].bias) for tap in TAPS]
     values = {**part.values, "tiny": np.array(_TINY, np.float32)}
-    return nodes, values, 2 * sum(channels)
+    return nodes, values, 3 * sum(channels)
 
 
-def _mean_and_spread(tap: str) -> list[onnx.NodeProto]:
-    """The mean of each channel over all places, and its standard deviation."""
+def _statistics(tap: str) -> list[onnx.NodeProto]:
+    """Of each channel over all places: the mean, the standard deviation and the largest value."""
     mean, square = f"{tap}_mean", f"{tap}_square"
 
     def over_places(source: str, target: str) -> onnx.NodeProto:
@@ -131,4 +130,5 @@ def _mean_and_spread(tap: str) -> list[onnx.NodeProto]:
         helper.make_node("Sub", [f"{square}_mean", f"{mean}_square"], [f"{tap}_variance"]),
         helper.make_node("Max", [f"{tap}_variance", "tiny"], [f"{tap}_positive"]),
         helper.make_node("Sqrt", [f"{tap}_positive"], [f"{tap}_spread"]),
+        helper.make_node("ReduceMax", [tap], [f"{tap}_largest"], axes=[2, 3], keepdims=0),
     ]

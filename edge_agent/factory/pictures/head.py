@@ -25,7 +25,7 @@ _BETA1, _BETA2 = 0.9, 0.999
 class Settings:
     """Of one network: neurons, passes over the rows, rows of a step, step, decay and drop-out."""
 
-    hidden: int = 64
+    hidden: int = 128
     epochs: int = 20
     batch: int = 128
     rate: float = 1e-3
