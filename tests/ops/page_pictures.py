@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "ops")]
 
 from chromium import browsing  # noqa: E402 (the path is set above)
+from shown_lines import ShownLines  # noqa: E402
 from status_support import (  # noqa: E402
     TOKEN,
     ListStatus,
@@ -29,8 +30,15 @@ from status_support import (  # noqa: E402
     plant_of,
 )
 
+from edge_agent.clock import SystemClock  # noqa: E402
+from edge_agent.service.lines_api import LinesApi  # noqa: E402
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chromium import Page
+
+    from edge_agent.ops.routes import Route
 
 FOLDER: Final = ROOT / "docs" / "pictures"
 OUTLINES: Final = FOLDER / "outlines.json"
@@ -88,6 +96,13 @@ PICTURES: Final = (
     Picture(
         "wall", "/wall", "document.querySelectorAll('.wall-tile').length > 3", size=(1920, 1080)
     ),
+    Picture(
+        "lines",
+        "/#/lines",
+        "document.querySelectorAll('.lane').length === 3"
+        " && document.querySelectorAll('.grid-box:not([hidden])').length >= 3",
+        size=(1280, 1150),
+    ),
 )
 
 
@@ -120,6 +135,11 @@ def shown_plant() -> ListStatus:
     return status
 
 
+def shown_routes() -> list[Route]:
+    """The routes that only some gateways have."""
+    return [*LinesApi(ShownLines(), SystemClock()).routes()]
+
+
 async def look(page: Page, picture: Picture) -> list[str]:
     """Wait until all is there; the outline."""
     await page.until("document.querySelector('#view > *') !== null")
@@ -134,7 +154,7 @@ async def outline_of(picture: Picture, folder: Path, into: Path | None = None) -
     """The outline of a view, and its picture, if `into` is a folder."""
     width, height = picture.size
     async with (
-        commanding(shown_plant()) as server,
+        commanding(shown_plant(), routes=shown_routes()) as server,
         browsing(folder, f"http://127.0.0.1:{server.port}/#token={TOKEN}", *picture.flags) as page,
     ):
         await page.until("document.querySelector('#view > *') !== null")
@@ -149,11 +169,11 @@ async def outline_of(picture: Picture, folder: Path, into: Path | None = None) -
     return outline
 
 
-async def main() -> None:
-    """Make all pictures again."""
+async def main(names: Sequence[str]) -> None:
+    """Make pictures again, all unless some are named."""
     FOLDER.mkdir(exist_ok=True)
-    outlines = {}
-    for picture in PICTURES:
+    outlines = json.loads(OUTLINES.read_text("utf-8")) if names else {}
+    for picture in (one for one in PICTURES if not names or one.name in names):
         with tempfile.TemporaryDirectory() as folder:
             outlines[picture.name] = await outline_of(picture, Path(folder), FOLDER)
         print(picture.name)  # noqa: T201 (a script)
@@ -161,4 +181,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -28,6 +28,12 @@ export const VIEWS = [
     load: () => import("/static/views/asset.js"),
   },
   {
+    name: "lines",
+    title: { en: "Lines", de: "Linien", zh: "产线", ja: "ライン" },
+    scope: "read",
+    load: () => import("/static/views/lines.js"),
+  },
+  {
     name: "history",
     title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
     scope: "read",

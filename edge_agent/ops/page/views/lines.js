@@ -1,6 +1,6 @@
 // Lines: what each machine does and did, OEE of the running shift, its losses, and closed shifts.
 
-import { Keyed, ago, clock, el, fill, make, number, stamp, text } from "/static/dom.js";
+import { Keyed, ago, clock, daemonNow, el, fill, make, number, text } from "/static/dom.js";
 import { Grid } from "/static/grid.js";
 import { timeline } from "/static/timeline.js";
 
@@ -89,7 +89,7 @@ function lineSection(page, name) {
     el("div", "tools", make("h3", {}, t("losses")), select), tree.root,
     make("h3", {}, t("shifts")), none, shifts.root);
   const at = encodeURIComponent(name);
-  const poll = page.poll(() => `/api/lines/${at}/states?from=${Date.now() - view.hours * HOUR_MS}&to=${Date.now()}`, (answer) => times.update(answer), EVERY_MS);
+  const poll = page.poll(() => `/api/lines/${at}/states?from=${Math.round(daemonNow() - view.hours * HOUR_MS)}&to=${Math.round(daemonNow())}`, (answer) => times.update(answer), EVERY_MS);
   const closed = page.poll(() => `/api/lines/${at}/shifts?limit=30&machine=${encodeURIComponent(view.machine)}`, (rows) => {
     shifts.update(rows);
     none.hidden = rows.length > 0;
