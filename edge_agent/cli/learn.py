@@ -14,6 +14,8 @@ from urllib.parse import quote
 from edge_agent.cli.alarms import login
 from edge_agent.cli.api_client import add_url, daemon_url, query_rows, request, shown
 from edge_agent.cli.duration import duration
+from edge_agent.cli.learn_images import learn_images
+from edge_agent.cli.progress import clear_progress, show_progress
 from edge_agent.cli.recordings import (
     add_condition_arguments,
     add_config_arguments,
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
 HELP = "learn the healthy state of assets from their data, on the gateway, and write a model bundle"
 EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
-_BAR = 30
-_LINE = 110
 _LOADED = "A running daemon activates it within seconds; the previous version stays in models_dir."
 _TO_REPLAY = (
     "Score other data with it: edge-agent replay, with the same options and another --input."
@@ -58,6 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--input", type=Path, help="learn from a recording: CSV, WAV, NPY, or a pattern"
     )
+    data.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="learn from a folder of pictures (JPEG, PNG) of good parts: 50 or more, better 200",
+    )
+    parser.add_argument(
+        "--false-alarms",
+        type=_share,
+        metavar="SHARE",
+        help="with --images: share of good pictures that may be called defective; default: 0.01",
+    )
     add_recording_arguments(parser)
     add_condition_arguments(parser)
     add_labelled_argument(parser)
@@ -69,13 +81,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect, learn, and print the result; or let the daemon learn again."""
+    if args.images is not None:
+        return learn_images(args)
+    if args.false_alarms is not None:
+        raise UsageError("--false-alarms is only for --images")
     if args.hours is not None and args.config is None:
         raise UsageError("-c/--config is required with --hours", hint="live data need sources")
     if args.hours is not None or args.input is not None:
         return asyncio.run(_run(args))
     if not args.again:
         raise UsageError(
-            "one of the arguments --hours --input is required",
+            "one of the arguments --hours --input --images is required",
             hint="or --again, to let the running daemon learn again from now on",
         )
     return _again(args)
@@ -139,7 +155,7 @@ async def _listen_live(training: BaselineTraining, seconds: float) -> None:
         nonlocal printed_s
         left = duration(max(0.0, (1 - share) * seconds))
         if sys.stderr.isatty():
-            _show(share, f"{training.state()}, {left} left")
+            show_progress(share, f"{training.state()}, {left} left")
         elif share * seconds - printed_s >= _PRINT_EVERY_S:
             printed_s = share * seconds
             print(f"learning: {training.state()}, {left} left", file=sys.stderr, flush=True)
@@ -155,22 +171,9 @@ def listen_recording(training: BaselineTraining, config: Config, args: argparse.
     source = recording_config(args, config, args.input, wide)
     recording = Playback(source, training.plant, quiet=True, sources=config.sources)
     total = max(1, recording.total_bytes)
-    training.listen(recording.readings(), lambda: _show(recording.position / total))
+    training.listen(recording.readings(), lambda: show_progress(recording.position / total))
     report_recording(recording)
     training.causes = recording.causes()
-
-
-def clear_progress() -> None:
-    """Remove the progress bar from a terminal."""
-    if sys.stderr.isatty():
-        print("\r" + " " * _LINE + "\r", end="", file=sys.stderr)
-
-
-def _show(share: float, more: str = "") -> None:
-    if sys.stderr.isatty():
-        bar = "#" * int(share * _BAR)
-        line = f"[{bar:<{_BAR}}] {share:4.0%} {more}"[:_LINE]
-        print(f"\r{line:<{_LINE}}", end="", file=sys.stderr, flush=True)
 
 
 def report_baseline(what: str, trained: TrainedBaseline) -> None:
@@ -212,6 +215,16 @@ def baseline_row(trained: TrainedBaseline, config: Config) -> dict[str, Any]:
         "left_out": trained.left_out,
         "refused": trained.refused,
     }
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0.001 <= share <= 0.2:  # noqa: PLR2004
+        raise argparse.ArgumentTypeError("from 0.001 to 0.2")
+    return share
 
 
 def _hours(text: str) -> float:

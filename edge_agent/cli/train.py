@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.cli.learn import baseline_row, clear_progress, listen_recording, report_baseline
+from edge_agent.cli.learn import baseline_row, listen_recording, report_baseline
+from edge_agent.cli.progress import clear_progress
 from edge_agent.cli.recordings import (
     add_condition_arguments,
     add_config_arguments,

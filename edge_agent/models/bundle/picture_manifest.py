@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class PictureManifest(Manifest):
     """The manifest of a bundle of the kind `picture`; its input has the picture's side as length.
 
-    states_threshold: True if the graph must return the threshold.
+    look: of the pictures that it learned, by figure of `signals.Look`: later ones are compared with
+    it, to notice a blind or blurred camera. Empty: not known.
     """
 
     rules: ClassVar[BundleKind] = PICTURE
@@ -33,6 +34,7 @@ class PictureManifest(Manifest):
     inputs: tuple[InputSpec, ...] = ()
     outputs: OutputNames = field(default_factory=OutputNames)
     kind: str = PICTURE.name
+    look: dict[str, float] = field(default_factory=dict)
 
     @property
     def states_threshold(self) -> bool:
