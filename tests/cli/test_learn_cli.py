@@ -160,7 +160,7 @@ def test_progress_is_shown_on_a_terminal_only(
         (("--asset", "P-1", "--hours", "9000"), 2, "more than 0 and at most a year"),
         (("--asset", "P-1", "--hours", "nan"), 2, "more than 0 and at most a year"),
         (("--asset", "P-1", "--hours", "soon"), 2, "'soon' is not a number"),
-        (("--asset", "P-1"), 2, "one of the arguments --hours --input is required"),
+        (("--asset", "P-1"), 2, "one of the arguments --hours --input --images is required"),
         (("--asset", "P-1", "--hours", "1", "--input", "x"), 2, "not allowed with"),
         (("--input", "healthy.csv"), 2, "--asset"),
     ],
