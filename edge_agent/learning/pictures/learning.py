@@ -48,7 +48,10 @@ _NAMED: Final = 20  # files whose reason is told
 
 @dataclass(frozen=True, slots=True)
 class PictureRecipe:
-    """What to learn. side: pixels of the square that the model sees; false_alarms: wanted share."""
+    """What to learn. side: pixels of the square that the model sees; false_alarms: wanted share.
+
+    bundle: its name, if it is not that of the asset's pictures.
+    """
 
     asset: str
     images: Path
@@ -56,11 +59,12 @@ class PictureRecipe:
     view: View = field(default_factory=View)
     false_alarms: float = FALSE_ALARMS
     side: int = SIZE
+    bundle: str = ""
 
     @property
     def name(self) -> str:
         """Of the bundle."""
-        return picture_bundle_name(self.asset)
+        return self.bundle or picture_bundle_name(self.asset)
 
 
 @dataclass(frozen=True, slots=True)
