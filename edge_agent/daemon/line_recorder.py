@@ -57,6 +57,7 @@ class LineRecorder:
         self._busy: asyncio.Future[None] | None = None
         self._values: deque[Columns] = deque(maxlen=_MOST_TURNS)
         self._pipeline: Pipeline | None = None
+        self._lines: object = None  # of the config that the thread has
         self._up: frozenset[str] = frozenset()
         self._lost_us: dict[str, int] = {}
 
@@ -75,23 +76,26 @@ class LineRecorder:
     async def record(self) -> None:
         """Take a sample; returns at once."""
         runtime, now_us = self._runtime(), self._clock.now_us()
-        plant = None
-        if self._pipeline is not runtime.pipeline:
-            plant = self._attach(runtime, now_us)
-        if self._busy is not None and not self._busy.done() and plant is None:
+        if self._busy is not None and not self._busy.done():
             self.missed += 1
             return
-        if self._busy is not None:
-            await self._busy  # an error of the last sample is reported now
+        busy, self._busy = self._busy, None
+        if busy is not None:
+            await busy  # an error of the last sample is reported now
+        lines = runtime.config.lines, runtime.config.shifts
+        is_other = self._pipeline is not runtime.pipeline or self._lines != lines
+        plant = self._attach(runtime, now_us) if is_other else None
         sample = self._sample(runtime, now_us, plant)
         loop = asyncio.get_running_loop()
         self._busy = loop.run_in_executor(self._thread, self.work.step, sample)
         self._export()
 
     def _attach(self, runtime: Runtime, now_us: int) -> PlantSignals:
+        if self._pipeline is not runtime.pipeline:
+            self._values.clear()
+            runtime.pipeline.followers.append(self._values)
         self._pipeline = runtime.pipeline
-        self._values.clear()
-        runtime.pipeline.followers.append(self._values)
+        self._lines = runtime.config.lines, runtime.config.shifts
         self._lost_us.clear()
         self._up = _connected(runtime)
         return PlantSignals.of(runtime.config, runtime.plant, runtime.pipeline, now_us)

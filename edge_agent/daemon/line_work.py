@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_agent.config.lines import Line
     from edge_agent.config.schema import Config
+    from edge_agent.config.types import Name
     from edge_agent.insight import ClosedShift, LineFile, MachineBook
     from edge_agent.pipeline import Pipeline
     from edge_agent.plant import Plant
@@ -120,7 +122,7 @@ class LineWork:
         self.book.follow_silence(one.stale_us)
         for signal, at_us in one.voided.items():
             self.book.void([signal], at_us)
-        self._known_us[one.back] = one.now_us
+        self._known_us[one.back[one.back < len(self._known_us)]] = one.now_us
         for values in (*one.values, _nothing(one.cut, one.now_us)):
             self._accept(values, one.now_us)
         self._closed += self.book.advance(one.now_us)
@@ -151,17 +153,21 @@ class LineWork:
             before.config.shifts,
         )
         if is_other:
-            self._replace_book(config, now_us, is_open=is_open)
+            self._replace_book(plant, now_us, is_open=is_open)
         stale_us = np.full(len(plant.holds), 1 << 60, np.int64)
         self.book.bind(LineSignals(plant.numbers, stale_us))
         self._accept(plant.now, now_us)
 
-    def _replace_book(self, config: Config, now_us: int, *, is_open: bool) -> None:
-        saved = {one.asset: one.dump() for one in self.book.machines}
+    def _replace_book(self, plant: PlantSignals, now_us: int, *, is_open: bool) -> None:
         self.save()
-        self.book = LineBook(config.lines, config.shifts, now_us)
+        before = {one.asset: one for one in self.book.machines}
+        lines = _monitored(plant.config.lines, plant.numbers)
+        self.book = LineBook(lines, plant.config.shifts, now_us)
         for one in self.book.machines:
-            self._restore(one, saved.get(one.asset), now_us, is_open=is_open)
+            old, saved = before.get(one.asset), None
+            if old is not None:
+                one.stays, saved = old.stays, old.dump()
+            self._restore(one, saved, now_us, is_open=is_open)
 
     def _restore(
         self, one: MachineBook, saved: Answer | None, now_us: int, *, is_open: bool
@@ -244,6 +250,19 @@ class LineWork:
         if line not in self.book.lines:
             raise NotFoundError("no such line", where=repr(line), hint="GET /api/lines lists them")
         return self.book.of(line)
+
+
+def _monitored(
+    lines: Mapping[Name, Line], numbers: Mapping[str, Mapping[str, int]]
+) -> dict[Name, Line]:
+    """The lines with those of their machines that this gateway monitors, of several shards."""
+    found = {}
+    for name, line in lines.items():
+        mine = {asset: one for asset, one in line.machines.items() if asset in numbers}
+        oee_of = line.oee_of if line.oee_of in mine else ""
+        if mine:
+            found[name] = replace(line, machines=mine, oee_of=oee_of)
+    return found
 
 
 def _nothing(signals: NDArray[np.intp], at_us: int) -> Columns:

@@ -193,9 +193,13 @@ class MachineTracker:
 
     def advance(self, to_us: int, final_us: int) -> None:
         """Evaluate up to `to_us`; what is before `final_us` becomes final, in steps of a minute."""
+        past_us = final_us // SNAPSHOT_US * SNAPSHOT_US
+        if self.head.at_us < past_us:  # nothing comes any more for what is before
+            self._walk(past_us)
+            self._snapshots.append(self._snapshot())
         while self.head.at_us < to_us:
             next_us = self.head.at_us // SNAPSHOT_US * SNAPSHOT_US + SNAPSHOT_US
-            if next_us - self.head.at_us < to_us - self.head.at_us:
+            if next_us < to_us:
                 self._walk(next_us)
                 self._snapshots.append(self._snapshot())
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,3 +251,60 @@ def test_a_gateway_without_lines_imports_nothing_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_reload_with_other_rules_keeps_the_past(gateway: Gateway) -> None:
+    """The sums of the shift and the stays go on; the new rule counts from then on."""
+    await gateway.second((0, 7.0), (1, 0.0))
+    for n in range(1, 30):
+        await gateway.second((1, float(n)))
+    config = gateway.runtime.config
+    line = config.lines[Name("main")]
+    other = parse_struct(MACHINE.replace("flow < 1", "flow < 8"), Path(__file__), LineMachine)
+    lines = {Name("main"): replace(line, machines={"any": other})}
+    gateway.runtime.config = replace(config, lines=lines)
+    for _ in range(10):
+        await gateway.second((0, 7.0))
+    states = [state for state, _ in await gateway.states()]
+    assert states[0] == "running"
+    assert states[-1] == "down"
+    assert (await gateway.current())["current"]["elements"]["apt_s"] >= 25
+
+
+async def test_an_error_of_one_second_is_told_and_the_next_one_works(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its boundary reports it once; nothing stops for good."""
+    await gateway.second((0, 7.0))
+    with monkeypatch.context() as broken:
+        broken.setattr(gateway.recorder.work.book, "advance", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await gateway.second()
+    with pytest.raises(ZeroDivisionError):  # of the second before
+        await gateway.recorder.record()
+    await gateway.second((0, 7.0))
+    await gateway.second(seconds=5)
+    assert (await gateway.current())["state"] == "running"
+
+
+async def test_machines_of_another_shard_are_left_out(tmp_path: Path) -> None:
+    """Each gateway shows those of its own assets; a line without any is not there."""
+    made = Gateway(tmp_path)
+    line = made.runtime.config.lines[Name("main")]
+    both = replace(line, machines={**line.machines, "elsewhere": _machine()}, oee_of="elsewhere")
+    none = replace(line, machines={"elsewhere": _machine()})
+    lines = {Name("main"): both, Name("far"): none}
+    made.runtime.config = replace(made.runtime.config, lines=lines)
+    await made.second()
+    (row,) = await made.recorder.lines()
+    assert (row["line"], row["oee_of"], len(row["machines"])) == ("main", "any", 1)
+    await made.recorder.stop()
+
+
+async def test_a_clock_that_jumps_a_year_costs_no_time(gateway: Gateway) -> None:
+    """No snapshot is kept of what no value can reach; shifts of long ago are not told."""
+    await gateway.second((0, 7.0))
+    await gateway.second(seconds=365 * 86_400)
+    (book,) = gateway.recorder.work.book.machines
+    assert len(book.tracker._snapshots) < 20
+    assert len(await gateway.recorder.shifts("main", "", 1 << 62, 100)) <= 3
