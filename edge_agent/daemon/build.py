@@ -66,12 +66,13 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.cameras import Cameras
     from edge_agent.daemon.labelled_windows import LabelledWindows
+    from edge_agent.daemon.line_analyses import LineAnalyses
     from edge_agent.daemon.line_publisher import LinePublisher
     from edge_agent.daemon.line_recorder import LineRecorder
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.daemon.trend_recorder import TrendRecorder
-    from edge_agent.messages import Fault
+    from edge_agent.messages import Fault, Observation
     from edge_agent.opcua_server.server import OpcuaServer
     from edge_agent.ops.routes import Route
     from edge_agent.service.oip import Oip
@@ -94,6 +95,7 @@ class Parts:
     cameras: Cameras | None = None
     lines: LineRecorder | None = None
     line_publisher: LinePublisher | None = None
+    line_analyses: LineAnalyses | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -247,13 +249,29 @@ class Parts:
 
     def _build_lines(self, config: Config) -> None:
         """The states and shifts of lines; a gateway without them does not import their modules."""
-        from edge_agent.daemon import line_publisher, line_recorder  # noqa: PLC0415
+        from edge_agent.daemon import line_analyses, line_publisher, line_recorder  # noqa: PLC0415
 
         file = line_recorder.line_file(config.store.path)
         self.lines = line_recorder.LineRecorder(self.runtime, file, self.metrics, self.clock)
         self.line_publisher = line_publisher.LinePublisher(
             self.runtime, self.lines, self.publisher, self.clock
         )
+        lines, trends = self.lines, self.trends
+        self.line_analyses = line_analyses.LineAnalyses(
+            lambda: self.runtime().config,
+            lines.ask,
+            lambda: lines.work.book,
+            self.line_publisher.publish_bottleneck,
+            self._observe,
+            self.metrics,
+            self.clock,
+            lambda: trends.trends if trends else None,
+        )
+
+    async def _observe(self, seen: Observation) -> None:
+        """Tell the alarm table what was found beside the pipeline."""
+        found = self.runtime().alarms.accept_observation(seen)
+        await self.publisher.send(found, self.clock.now_us())
 
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""
@@ -310,6 +328,7 @@ class Parts:
         routes += [] if self.trends is None else _trend_routes(self.trends, self.status)
         routes += [] if self.cameras is None else _camera_routes(self.cameras)
         routes += [] if self.lines is None else _line_routes(self.lines, self.clock)
+        routes += [] if self.line_analyses is None else _bottleneck_routes(self.line_analyses)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -433,6 +452,13 @@ def _line_routes(lines: LineRecorder, clock: Clock) -> list[Route]:
     from edge_agent.service import lines_api  # noqa: PLC0415
 
     return lines_api.LinesApi(lines, clock).routes()
+
+
+def _bottleneck_routes(analyses: LineAnalyses) -> list[Route]:
+    """The routes of bottlenecks."""
+    from edge_agent.service import bottleneck_api  # noqa: PLC0415
+
+    return bottleneck_api.bottleneck_routes(analyses)
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TRENDS_EVERY_S = 1.0
 LINES_EVERY_S = 1.0
+LOOK_EVERY_S = 10.0  # whether a line is due
 LINE_FIGURES_EVERY_S = 10.0
 TEND_EVERY_S = 5.0  # models of other programs
 OPCUA_EVERY_S = 1.0
@@ -160,6 +161,8 @@ class Daemon:
             jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
             publish = parts.line_publisher.publish
             jobs["line figures"] = repeat("line figures", LINE_FIGURES_EVERY_S, publish)
+        if parts.line_analyses is not None:
+            jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)

@@ -56,6 +56,18 @@ class LinePublisher:
                         break
                 await self._send_closed(name, sink)
 
+    async def publish_bottleneck(self, line: str, answer: Mapping[str, Any]) -> None:
+        """Publish what limits a line, retained; see docs/lines.md#bottleneck."""
+        publisher, now_us = self._publisher, self._clock.now_us()
+        if not (publisher.is_active and publisher.may_send()):
+            return
+        gateway = self._runtime().config.gateway
+        place = f"{gateway.enterprise}/{gateway.site}/{gateway.area}/{line}"
+        body = self._event("bottleneck", place, f"{line}:{now_us // _US_PER_MS}", now_us, answer)
+        for sink in list(publisher.sinks.values()):
+            if sink.takes_kpi:
+                await sink.publish_kpi(f"{self._root}/{place}/_kpi/bottleneck", body, retain=True)
+
     async def _send_closed(self, name: str, sink: Sink) -> None:
         file = self._recorder.work.file
         done = None

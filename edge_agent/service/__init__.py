@@ -38,6 +38,7 @@ __all__ = [
     "StatusProvider",
     "TagQuestion",
     "ask_routes",
+    "bottleneck_api",
     "camera_api",
     "event_routes",
     "gateway_routes",

@@ -1,5 +1,6 @@
 // Lines: what each machine does and did, OEE of the running shift, its losses, and closed shifts.
 
+import { bottleneckSection, bottleneckWords } from "/static/bottleneck.js";
 import { Keyed, ago, clock, daemonNow, el, fill, make, number, text } from "/static/dom.js";
 import { Grid } from "/static/grid.js";
 import { timeline } from "/static/timeline.js";
@@ -9,7 +10,7 @@ const HOURS = [1, 4, 8, 12, 24];
 const HOUR_MS = 3600000;
 const STATES = ["running", "idle", "blocked", "starved", "down", "setup", "planned", "unknown"];
 
-export const words = {
+const own = {
   en: {
     lines: "Lines", line: "Line", no_lines: "No line is configured (section lines of the config).", machine: "Machine", state: "State", oee: "OEE", availability: "Availability", effectiveness: "Effectiveness", quality_ratio: "Quality", known: "Known", parts: "Parts", scrap: "Scrap", rework: "Rework",
     running: "running", idle: "idle", blocked: "blocked", starved: "starved", down: "down", setup: "set-up", planned: "planned stop", unknown: "no data",
@@ -35,6 +36,10 @@ export const words = {
     shift_node: "現在までのシフト", planned_busy: "計画稼働時間", breaks: "休憩", gap: "データなし（損失ではない）", stopped: "停止", breakdowns: "故障", minor_stops: "チョコ停", waiting: "待ち", good_parts: "良品", reduced_speed: "速度低下", too_fast: "理想サイクルより速い：設定の ideal_cycle が長すぎます。",
   },
 };
+
+export const words = Object.fromEntries(
+  Object.keys(own).map((language) => [language, { ...bottleneckWords[language], ...own[language] }]),
+);
 
 export function mount(root, page) {
   const none = make("p", { className: "empty", hidden: true }, page.t("no_lines"));
@@ -84,7 +89,7 @@ function lineSection(page, name) {
     closed.now();
   };
   const root = el("section", "line-view",
-    make("h2", {}, `${t("line")} ${name}`, figure), machines.root,
+    make("h2", {}, `${t("line")} ${name}`, figure), machines.root, bottleneckSection(page, name),
     make("h3", {}, t("states")), el("div", "spans", ...choices.map(([button]) => button)), times.root,
     el("div", "tools", make("h3", {}, t("losses")), select), tree.root,
     make("h3", {}, t("shifts")), none, shifts.root);
