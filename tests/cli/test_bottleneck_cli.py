@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from line_tables import write_line
+from status_support import serving
 
 from edge_agent.cli import main
+from edge_agent.service.bottleneck_api import bottleneck_routes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +68,28 @@ def test_nothing_to_say_is_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFi
     table.write_text("machine,state,start,end\nA,running,0,60\nB,starved,0,60\n")
     assert main(["bottleneck", "--input", str(table)]) == 1
     assert "too few parts" in capsys.readouterr().out
+
+
+async def test_the_bottleneck_of_a_running_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--line asks the daemon and shows the same as the tables do."""
+    states, parts = write_line(tmp_path)
+    words = ["bottleneck", "--input", str(states), "--parts", str(parts)]
+    assert main([*words, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    answer = {"line": "main", "shift": row, "now": row, "drifts": []}
+
+    class Provider:
+        def rows(self) -> list[dict[str, Any]]:
+            return [answer]
+
+        def row(self, line: str) -> dict[str, Any]:
+            assert line == "main"
+            return answer
+
+    async with serving(routes=bottleneck_routes(Provider())) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        code = await asyncio.to_thread(main, ["bottleneck", "--line", "main", "--url", url])
+    assert code == 0
+    assert "S2 is the bottleneck" in capsys.readouterr().out
