@@ -215,8 +215,9 @@ def test_the_oee_of_a_line_is_that_of_its_machine() -> None:
 def test_the_bottleneck_of_a_line_and_of_all() -> None:
     """The machine is named only if the gateway is sure of it."""
     shift = {"verdict": "named", "named": ["S2"], "confidence": 0.9}
-    row = {"line": "L 1", "shift": shift, "now": {"verdict": "too_little", "named": []}}
-    row["drifts"] = [{"machine": "S2", "change": 0.1}]
+    now = {"verdict": "too_little", "named": []}
+    drifts = [{"machine": "S2", "change": 0.1}]
+    row: dict[str, Any] = {"line": "L 1", "shift": shift, "now": now, "drifts": drifts}
     (asked,), found = carried_out(calls.bottleneck("L 1"), row)
     assert asked.target == "/api/lines/L%201/bottleneck"
     assert (found.line, found.machine, found.drifts[0]["change"]) == ("L 1", "S2", 0.1)
