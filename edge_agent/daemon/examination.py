@@ -79,6 +79,21 @@ def _inspect(examined: Examined, name: str, struct: object) -> Awaitable[list[Fi
     return row.inspect(name, struct, examined.config, examined.clock, examined.seconds)
 
 
+async def _cameras(examined: Examined) -> list[Finding]:
+    """Each camera: get one picture and decode it."""
+    names = list(examined.config.cameras)
+    if not names:
+        return []
+    from edge_agent.daemon.examine_cameras import examine_camera  # noqa: PLC0415 (few have one)
+
+    config, seconds = examined.config, examined.seconds
+    probes = [
+        _findings(f"camera {name}", examine_camera(config, name, seconds), seconds)
+        for name in names
+    ]
+    return [one for found in await asyncio.gather(*probes) for one in found]
+
+
 async def _sinks(examined: Examined) -> list[Finding]:
     """Each sink: check that its receiver accepts our messages."""
     probes = [
@@ -192,6 +207,7 @@ def _shown(host: str, port: int) -> str:
 CONNECT: Final[tuple[Probe, ...]] = (
     _config,
     _sources,
+    _cameras,
     _sinks,
     _language,
     _certificates,

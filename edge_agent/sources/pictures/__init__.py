@@ -11,6 +11,7 @@ from edge_agent.config.camera_check import source_of
 from edge_agent.sources.pictures.base import CameraSource
 from edge_agent.sources.pictures.folder import FolderCamera
 from edge_agent.sources.pictures.http import HttpCamera
+from edge_agent.sources.pictures.probe import probe_camera
 from edge_agent.sources.pictures.topics import PictureTopics, TopicCamera
 from edge_agent.sources.pictures.trigger import TriggeredIntake, TriggerState
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from edge_agent.sources.mqtt import MqttSource
     from edge_agent.values import BoundedIntake
 
-__all__ = ["CAMERAS", "CameraSource", "TriggeredIntake", "make_cameras"]
+__all__ = ["CAMERAS", "CameraSource", "TriggeredIntake", "make_cameras", "probe_camera"]
 
 # By the key of a camera that says where its pictures come from.
 CAMERAS: Final[Mapping[str, type[CameraSource]]] = {

@@ -85,6 +85,14 @@ class FolderReader:
         taken = (self._take(name, new[name]) for name in whole[:_EACH_LOOK])
         return [one for one in taken if one is not None]
 
+    def newest(self) -> bytes | None:
+        """The newest file that fits, which stays; None if there is none."""
+        found = dict(self._files())
+        if not found:
+            return None
+        name = max(found, key=lambda one: found[one].mtime_ns)
+        return self._bytes_of(self._config.path / name, found[name])
+
     def _files(self) -> Iterator[tuple[str, _Stamp]]:
         with os.scandir(self._config.path) as entries:
             for entry, _ in zip(entries, range(MAX_FILES), strict=False):

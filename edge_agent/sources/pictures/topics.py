@@ -20,7 +20,7 @@ from edge_agent.values import BAD, GOOD
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.config.cameras import PictureTopic
+    from edge_agent.config.cameras import Camera, PictureTopic
     from edge_agent.sources.mqtt.paho_client import Messages
 
 _WAITING: Final = 4  # payloads of a camera that are not yet parsed
@@ -93,6 +93,12 @@ def _from_base64(text: str) -> bytes:
 _URL_ALPHABET: Final = str.maketrans({"-": "+", "_": "/", "\n": "", "\r": "", "=": ""})
 
 
+def payload_limit(camera: Camera) -> int:
+    """The largest message that can hold a picture of a camera, in bytes."""
+    in_json = camera.mqtt is not None and camera.mqtt.image
+    return int(camera.max_bytes * _BASE64) + _HEAD if in_json else int(camera.max_bytes)
+
+
 class TopicCamera(CameraSource):
     """A camera whose pictures come in the messages of one topic."""
 
@@ -110,8 +116,7 @@ class TopicCamera(CameraSource):
     @property
     def max_payload(self) -> int:
         """The largest message that can hold a picture of it."""
-        most = self._config.max_bytes
-        return int(most * _BASE64) + _HEAD if self.topic.image else most
+        return payload_limit(self._config)
 
     def accept_payload(self, payload: bytes) -> None:
         """Take a message; JSON is parsed in a thread, a megabyte of base64 takes milliseconds."""
