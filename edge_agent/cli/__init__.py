@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, str]] = {
     "keys": "make, list and revoke API keys for other programs and the status page",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
     "notify": "list the routes of messages to people, and send a test message",
+    "quality": "show control charts, capability and parts, of the daemon or of a recording",
     "labelled": "list and export the rows around alarms, with what people said of them",
     "ask": "ask the running daemon about an alarm, or what the plant's manuals say",
     "language": "examine a language model: may it translate and shorten answers",

@@ -45,6 +45,7 @@ from edge_agent.client.errors import (
     UnreachableError,
 )
 from edge_agent.client.line_answer import Line, LineMachine, Loss, ShiftResult
+from edge_agent.client.quality_answer import QualityChart, QualityPart
 from edge_agent.client.trend_answer import Trend, TrendAlarm, TrendSeries
 
 __all__ = [
@@ -73,6 +74,8 @@ __all__ = [
     "NotFoundError",
     "Passage",
     "Prediction",
+    "QualityChart",
+    "QualityPart",
     "Recording",
     "ServerError",
     "ShiftResult",

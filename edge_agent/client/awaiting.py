@@ -57,6 +57,8 @@ class AsyncClient(Gateway):
     bottlenecks = _awaiting(calls.bottlenecks)
     lines = _awaiting(calls.lines)
     oee = _awaiting(calls.oee)
+    quality = _awaiting(calls.quality)
+    parts = _awaiting(calls.parts)
     assets = _awaiting(calls.assets)
     models = _awaiting(calls.models)
 

@@ -62,6 +62,8 @@ class Client(Gateway):
     bottlenecks = _blocking(calls.bottlenecks)
     lines = _blocking(calls.lines)
     oee = _blocking(calls.oee)
+    quality = _blocking(calls.quality)
+    parts = _blocking(calls.parts)
     assets = _blocking(calls.assets)
     models = _blocking(calls.models)
 

@@ -16,6 +16,7 @@ from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
 from edge_agent.client.exchange import part as quoted_part
 from edge_agent.client.line_answer import line as read_line
 from edge_agent.client.line_answer import shift_result
+from edge_agent.client.quality_answer import quality_chart, quality_part
 from edge_agent.client.reading import read_all, read_one
 from edge_agent.client.tables import encode_table
 from edge_agent.client.trend_answer import as_ms
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edge_agent.client.bottleneck_answer import LineBottleneck
     from edge_agent.client.exchange import Call
     from edge_agent.client.line_answer import Line, ShiftResult
+    from edge_agent.client.quality_answer import QualityChart, QualityPart
     from edge_agent.client.trend_answer import Trend
 
 _PREDICT_S: Final = 90.0  # the gateway itself gives up after 60
@@ -258,6 +260,25 @@ def oee(line: str, machine: str = "", *, shifts: int = 10) -> Call[list[ShiftRes
     closed = read_all(shift_result, reply.json())
     now = [one.current for one in own.machines if one.machine == machine]
     return [one for one in now if one is not None] + closed[:shifts]
+
+
+def quality(asset: str = "") -> Call[list[QualityChart]]:
+    """List control charts with their limits and capability, of one asset or of all."""
+    reply = yield Request("GET", "/api/quality", {"asset": asset})
+    return read_all(quality_chart, reply.json())
+
+
+def parts(
+    asset: str = "",
+    *,
+    part: str = "",
+    before: datetime | float | None = None,
+    limit: int = 100,
+) -> Call[list[QualityPart]]:
+    """List parts with measurements and verdicts, the newest first; before: finished earlier."""
+    query = {"asset": asset, "part": part, "before": as_ms(before), "limit": limit}
+    reply = yield Request("GET", "/api/quality/parts", query)
+    return read_all(quality_part, reply.json())
 
 
 def assets(search: str = "", *, limit: int = _MAX_ROWS) -> Call[list[Asset]]:

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.line_analyses import LineAnalyses
     from edge_agent.daemon.line_publisher import LinePublisher
     from edge_agent.daemon.line_recorder import LineRecorder
+    from edge_agent.daemon.quality_recorder import QualityRecorder
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.daemon.trend_recorder import TrendRecorder
@@ -96,6 +97,7 @@ class Parts:
     lines: LineRecorder | None = None
     line_publisher: LinePublisher | None = None
     line_analyses: LineAnalyses | None = None
+    quality: QualityRecorder | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -119,6 +121,8 @@ class Parts:
             self._build_trends(config)
         if config.lines:
             self._build_lines(config)
+        if config.control_charts:
+            self._build_quality(config)
         self._build_supervisor()
         self._build_api(config)
 
@@ -273,6 +277,18 @@ class Parts:
         found = self.runtime().alarms.accept_observation(seen)
         await self.publisher.send(found, self.clock.now_us())
 
+    def _build_quality(self, config: Config) -> None:
+        """The thread of the control charts; a gateway without them does not import it."""
+        from edge_agent.daemon.quality_recorder import QualityRecorder  # noqa: PLC0415
+        from edge_agent.insight.quality.part_store import PartStore  # noqa: PLC0415
+
+        store = config.store.path
+        parts = PartStore(store.with_name(f"{store.name}.parts"), config.part_records.max_parts)
+        audit, wake = self.values.audit, self.loop.wake
+        self.quality = QualityRecorder(self.runtime, parts, self.metrics, audit, wake, self.clock)
+        if self.cameras is not None:
+            self.cameras.on_judged = self.quality.add_picture
+
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""
         runtime, metrics, clock = self.runtime, self.metrics, self.clock
@@ -288,6 +304,7 @@ class Parts:
             self.pair.faults,
             *([self.trends.faults] if self.trends else []),
             *([self.lines.faults] if self.lines else []),
+            *([self.quality.faults] if self.quality else []),
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             lambda: self.opcua.faults() if self.opcua else [],
             *_faults_of_runtime(runtime, clock),
@@ -329,6 +346,7 @@ class Parts:
         routes += [] if self.cameras is None else _camera_routes(self.cameras)
         routes += [] if self.lines is None else _line_routes(self.lines, self.clock)
         routes += [] if self.line_analyses is None else _bottleneck_routes(self.line_analyses)
+        routes += [] if self.quality is None else _quality_routes(self.quality)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -459,6 +477,13 @@ def _bottleneck_routes(analyses: LineAnalyses) -> list[Route]:
     from edge_agent.service import bottleneck_api  # noqa: PLC0415
 
     return bottleneck_api.bottleneck_routes(analyses)
+
+
+def _quality_routes(recorder: QualityRecorder) -> list[Route]:
+    """The routes of charts and parts."""
+    from edge_agent.service import quality_api  # noqa: PLC0415
+
+    return quality_api.quality_routes(recorder)
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

@@ -104,6 +104,7 @@ class Cameras:
     """
 
     labelled: LabelledWriter | None = None
+    on_judged: Callable[[SeenPicture], None] | None = None  # joins pictures with parts
 
     def __init__(  # noqa: PLR0913, PLR0917 (the parts of the daemon that pictures pass)
         self,
@@ -220,6 +221,8 @@ class Cameras:
         score = np.nan if seen.score is None else seen.score
         if seen.score is not None:
             state.scores.append((at_us, seen.score))
+            if self.on_judged is not None:
+                self.on_judged(seen)
         number = self.engines.answers.add(PictureAnswer(answer.outputs, answer.errors))
         samples = np.array([number, score if np.isfinite(score) else 0.0], np.float32)
         intake.append_block(

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import asset_learning, asset_removal, certificates, supervisor
+from edge_agent.daemon import (
+    asset_learning,
+    asset_removal,
+    certificates,
+    quality_recorder,
+    supervisor,
+)
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
@@ -119,6 +125,8 @@ class Daemon:
         await parts.followed.restore()
         await parts.feedback.restore()
         await parts.positions.restore()
+        if parts.quality is not None:
+            await parts.quality.restore()
         parts.service_loop.start()
         await parts.service_loop.run(parts.http.start())
         for source in self.runtime.sources.values():
@@ -155,14 +163,7 @@ class Daemon:
         }
         if (trends := parts.trends) is not None:
             jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
-        if parts.cameras is not None:
-            jobs["pictures"] = parts.cameras.run()
-        if parts.lines is not None and parts.line_publisher is not None:
-            jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
-            publish = parts.line_publisher.publish
-            jobs["line figures"] = repeat("line figures", LINE_FIGURES_EVERY_S, publish)
-        if parts.line_analyses is not None:
-            jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
+        jobs |= self._insight_jobs()
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)
@@ -182,8 +183,33 @@ class Daemon:
             for task in tasks:  # none of them is in the pipeline now
                 task.cancel()
 
+    def _insight_jobs(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What pictures, lines and charts do beside the pipeline, if the config has them."""
+        parts, repeat = self.parts, self.parts.boundary.repeat
+        jobs: dict[str, Coroutine[Any, Any, None]] = {}
+        if parts.cameras is not None:
+            jobs["pictures"] = parts.cameras.run()
+        if parts.lines is not None and parts.line_publisher is not None:
+            jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
+            publish = parts.line_publisher.publish
+            jobs["line figures"] = repeat("line figures", LINE_FIGURES_EVERY_S, publish)
+        if parts.line_analyses is not None:
+            jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
+        if (quality := parts.quality) is not None:
+            jobs["quality"] = repeat("quality", quality_recorder.EVERY_S, quality.record)
+        return jobs
+
     async def _apart(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await self.parts.service_loop.run(work())
+
+    async def _take_last_turn(self, deadline_s: float) -> None:
+        """The pipeline's last turn; the charts hand over what they found before it."""
+        parts, guard = self.parts, self.parts.boundary.guard
+        if parts.quality is not None:
+            await guard("stop", parts.quality.drain())
+        await within(deadline_s, parts.loop.run_last_turn())
+        if parts.quality is not None:
+            await guard("stop", parts.quality.stop())
 
     async def shutdown(self) -> None:
         """Stop the sources, drain the pipeline and the outbox, close; safe after a failed start."""
@@ -196,7 +222,7 @@ class Daemon:
         if runtime is not None:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())
-            await within(deadline_s, parts.loop.run_last_turn())
+            await self._take_last_turn(deadline_s)
             if parts.trends is not None:
                 await guard("stop", parts.trends.stop())
             if parts.lines is not None:

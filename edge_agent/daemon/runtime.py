@@ -286,4 +286,5 @@ def labels_of(runtime: Runtime, sinks: Iterable[str]) -> dict[str, set[str]]:
         "source": set(runtime.sources),
         "sink": set(sinks),
         "model": models,
+        "chart": {str(name) for name in runtime.config.control_charts},
     }

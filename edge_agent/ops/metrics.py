@@ -135,6 +135,11 @@ class Metrics:
     uncertain_assets = gauge("Assets whose inputs are outside of the training data.", "model")
     drift_psi = gauge("PSI of the asset with the largest drift.", "model", "input")
     drift_ks = gauge("KS distance of the asset with the largest drift.", "model", "input")
+    control_chart_state = gauge(
+        "0 while limits are learned, 1 in control, 2 out of control.", "asset", "chart"
+    )
+    control_chart_cpk = gauge("Cpk of the last values.", "asset", "chart")
+    control_chart_points = counter("Points of control charts.", "asset", "chart", "outcome")
     alarms = gauge("Alarms by state and priority.", "state", "priority")
     transitions = counter("Alarm transitions.", "kind", name="alarm_transitions")
     alarms_flooded = counter("Raises that the flood limit held back.", "asset")

@@ -48,6 +48,7 @@ __all__ = [
     "oip_grpc",
     "openai",
     "predict_routes",
+    "quality_api",
     "served_models",
     "status_routes",
     "trend_api",

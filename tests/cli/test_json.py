@@ -48,6 +48,7 @@ ON_FILES = {
     "check": "-c {site}/edge-agent.yaml",
     "doctor": "-c {site}/edge-agent.yaml --seconds 1",
     "learn": "-c {site}/edge-agent.yaml --asset P-1 --input {site}/healthy.csv",
+    "quality": "-c {site}/edge-agent.yaml --asset P-1 --signal flow --input {site}/healthy.csv",
     "replay": "-c {site}/edge-agent.yaml --asset P-1 --input {site}/fault.csv",
     "train": "history -c {site}/edge-agent.yaml --asset P-1 --input {site}/healthy.csv"
     " --candidates chart",

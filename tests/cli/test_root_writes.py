@@ -60,6 +60,7 @@ READS: Final = {
         "completion",
         "notify",
         "oee",
+        "quality",
     ),
     *("assets", "alarms"),
     *(f"models {verb}" for verb in ("list", "verify", "inspect", "report")),

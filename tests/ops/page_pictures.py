@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "ops")]
 
 from chromium import browsing  # noqa: E402 (the path is set above)
+from quality_support import ShownQuality  # noqa: E402
 from shown_lines import ShownLines  # noqa: E402
 from status_support import (  # noqa: E402
     TOKEN,
@@ -32,6 +33,7 @@ from status_support import (  # noqa: E402
 
 from edge_agent.clock import SystemClock  # noqa: E402
 from edge_agent.service.lines_api import LinesApi  # noqa: E402
+from edge_agent.service.quality_api import quality_routes  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +96,14 @@ PICTURES: Final = (
     ),
     Picture("phone", "/#/alarms", ROWS, size=(390, 780)),
     Picture(
+        "quality",
+        "/#/quality/PRESS-1/bore",
+        "document.querySelectorAll('.control-chart .dot').length > 100 &&"
+        " document.querySelectorAll('.facts-list dt').length > 5 &&"
+        " document.querySelectorAll('.grid tbody tr').length > 40",
+        size=(1280, 1100),
+    ),
+    Picture(
         "wall", "/wall", "document.querySelectorAll('.wall-tile').length > 3", size=(1920, 1080)
     ),
     Picture(
@@ -137,7 +147,7 @@ def shown_plant() -> ListStatus:
 
 def shown_routes() -> list[Route]:
     """The routes that only some gateways have."""
-    return [*LinesApi(ShownLines(), SystemClock()).routes()]
+    return [*LinesApi(ShownLines(), SystemClock()).routes(), *quality_routes(ShownQuality())]
 
 
 async def look(page: Page, picture: Picture) -> list[str]:

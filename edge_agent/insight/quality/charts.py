@@ -81,6 +81,7 @@ class ControlCharts:
         self._uncertain = np.zeros(0, np.uint8)
         self._kept: deque[Columns] = deque(maxlen=_KEPT)
         self._known_us: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._inspections: deque[Inspection] = deque(maxlen=_KEPT)
         self._resets: set[int] = set()
         self._saved: dict[str, Any] = {}
         self._lock = RLock()
@@ -126,6 +127,7 @@ class ControlCharts:
                     until_us = int(known_us[station.asset.index]) - station.lateness_us
                     due = station.due(ENDLESS if is_end else until_us)
                     found += self._walk(station, due)
+            self._join_inspections()
             return found
 
     def _sort_kept(self) -> None:
@@ -197,21 +199,23 @@ class ControlCharts:
     def add_inspection(
         self, asset: str, camera: str, part: str, at_us: int, found: dict[str, Any]
     ) -> None:
-        """Join a camera's verdict with its part: by number, or by the nearest time.
+        """Take a camera's verdict; the next `evaluate` joins it by number, or the nearest time.
 
         found: JSON values, of which `defect` is True for a bad part.
         """
-        with self._lock:
+        self._inspections.append(Inspection(asset, camera, part, at_us, found))
+
+    def _join_inspections(self) -> None:
+        while self._inspections:
+            one = self._inspections.popleft()
             wanted = [
-                one.config.join_within
-                for station in self._stations
-                for one in station.charts
-                if station.asset.id == asset
-                and (not one.config.cameras or camera in one.config.cameras)
+                watched.config.join_within
+                for watched in self._all()
+                if watched.asset.id == one.asset
+                and (not watched.config.cameras or one.camera in watched.config.cameras)
             ]
             if wanted:
-                within_us = round(max(wanted) * US_PER_S)
-                self.parts.add_inspection(Inspection(asset, camera, part, at_us, found), within_us)
+                self.parts.add_inspection(one, round(max(wanted) * US_PER_S))
 
     # -- commands, what is shown --------------------------------------------------------------
 

@@ -6,11 +6,12 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.clock import US_PER_MS
+from edge_agent.clock import US_PER_MS, US_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SAME_US: Final = 600 * US_PER_S  # a number that comes again later is another part
 _RECENT: Final = 2000  # parts of which something may still come
 _INSPECTIONS: Final = 500  # that wait for their part
 
@@ -31,8 +32,13 @@ class PartRecord:
 
     @property
     def key(self) -> str:
-        """What makes it one part: its number, else its time."""
+        """What makes it one part among those of now: its number, else its time."""
         return f"{self.asset}/{self.part or f'@{self.at_us}'}"
+
+    @property
+    def row_key(self) -> str:
+        """What makes it one part of all: numbers may begin anew, with each shift or order."""
+        return f"{self.asset}/{self.part}@{self.at_us}"
 
     @property
     def verdict(self) -> str:
@@ -83,7 +89,8 @@ class RecentParts:
         """The record of a part, made if it is new."""
         new = PartRecord(asset, part, at_us)
         found = self._records.get(new.key)
-        if found is None:
+        if found is None or at_us - found.at_us > _SAME_US:
+            self._records.pop(new.key, None)
             found = self._records[new.key] = new
             if len(self._records) > _RECENT:
                 self._records.popitem(last=False)
@@ -92,7 +99,7 @@ class RecentParts:
 
     def mark_changed(self, record: PartRecord) -> None:
         """The record is to be stored again."""
-        self._changed[record.key] = record
+        self._changed[record.row_key] = record
         if len(self._changed) > _RECENT:  # nobody stores them: a recording
             self._changed.popitem(last=False)
 

@@ -34,6 +34,12 @@ export const VIEWS = [
     load: () => import("/static/views/lines.js"),
   },
   {
+    name: "quality",
+    title: { en: "Quality", de: "Qualität", zh: "质量", ja: "品質" },
+    scope: "read",
+    load: () => import("/static/views/quality.js"),
+  },
+  {
     name: "history",
     title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
     scope: "read",
