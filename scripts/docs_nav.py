@@ -16,7 +16,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Connect": ("connections", "recipes", "topics", "time", "recordings", "opcua-server"),
     "Alarms": ("alarms", "limits", "notifications", "labelled", "page", "trends", "language"),
-    "Lines": ("lines", "process-quality"),
+    "Lines": ("lines", "process-quality", "maintenance-plan"),
     "Models": (
         "models",
         "learning",

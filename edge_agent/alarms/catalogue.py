@@ -57,6 +57,7 @@ _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "parts": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
+    "maintenance": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "machines": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "model_remote": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "certificate_expires": AlarmRule(severity=400, ne107=Ne107.MAINTENANCE_REQUIRED),

@@ -118,7 +118,7 @@ class Texts:
 
         Of a model that knows no mode, and of a limit: by what the first input measures.
         """
-        found = next(filter(None, map(self.modes.find, _keys(alarm.detail, with_kind=True))), None)
+        found = self._mode_of(alarm)
         if found is None:
             return None
         name, mode = found
@@ -128,6 +128,14 @@ class Texts:
             for part in ("cause", "check", "mend")
         }
         return {"failure_mode": name, "name": self._by_language(mode.name, values), **shown_steps}
+
+    def failure_mode_of(self, alarm: Alarm) -> str:
+        """The name of an alarm's failure mode in the catalogue; empty if it is unknown."""
+        found = self._mode_of(alarm)
+        return "" if found is None else found[0]
+
+    def _mode_of(self, alarm: Alarm) -> tuple[str, FailureMode] | None:
+        return next(filter(None, map(self.modes.find, _keys(alarm.detail, with_kind=True))), None)
 
     def _step(self, step: Step, values: Mapping[str, str]) -> dict[str, Any]:
         shown_step = {"priority": step.priority, "text": self._by_language(step.text, values)}

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, str]] = {
     "oee": "show OEE, losses and shifts of lines, of the running daemon or of a recording",
     "keys": "make, list and revoke API keys for other programs and the status page",
     "alarms": "list, acknowledge and shelve the running daemon's alarms",
+    "plan": "show the maintenance plan: what to mend when, by whom, and what waiting costs",
     "notify": "list the routes of messages to people, and send a test message",
     "quality": "show control charts, capability and parts, of the daemon or of a recording",
     "labelled": "list and export the rows around alarms, with what people said of them",

@@ -45,6 +45,7 @@ from edge_agent.client.errors import (
     UnreachableError,
 )
 from edge_agent.client.line_answer import Line, LineMachine, Loss, ShiftResult
+from edge_agent.client.plan_answer import Plan, PlanChange, PlanLine
 from edge_agent.client.quality_answer import QualityChart, QualityPart
 from edge_agent.client.trend_answer import Trend, TrendAlarm, TrendSeries
 
@@ -73,6 +74,9 @@ __all__ = [
     "ModelVersion",
     "NotFoundError",
     "Passage",
+    "Plan",
+    "PlanChange",
+    "PlanLine",
     "Prediction",
     "QualityChart",
     "QualityPart",

@@ -59,6 +59,7 @@ class AsyncClient(Gateway):
     oee = _awaiting(calls.oee)
     quality = _awaiting(calls.quality)
     parts = _awaiting(calls.parts)
+    plan = _awaiting(calls.plan)
     assets = _awaiting(calls.assets)
     models = _awaiting(calls.models)
 

@@ -64,6 +64,7 @@ class Client(Gateway):
     oee = _blocking(calls.oee)
     quality = _blocking(calls.quality)
     parts = _blocking(calls.parts)
+    plan = _blocking(calls.plan)
     assets = _blocking(calls.assets)
     models = _blocking(calls.models)
 

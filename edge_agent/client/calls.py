@@ -16,6 +16,7 @@ from edge_agent.client.exchange import IF_BUSY, NEVER, Request, post
 from edge_agent.client.exchange import part as quoted_part
 from edge_agent.client.line_answer import line as read_line
 from edge_agent.client.line_answer import shift_result
+from edge_agent.client.plan_answer import plan as read_plan
 from edge_agent.client.quality_answer import quality_chart, quality_part
 from edge_agent.client.reading import read_all, read_one
 from edge_agent.client.tables import encode_table
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from edge_agent.client.bottleneck_answer import LineBottleneck
     from edge_agent.client.exchange import Call
     from edge_agent.client.line_answer import Line, ShiftResult
+    from edge_agent.client.plan_answer import Plan
     from edge_agent.client.quality_answer import QualityChart, QualityPart
     from edge_agent.client.trend_answer import Trend
 
@@ -279,6 +281,15 @@ def parts(
     query = {"asset": asset, "part": part, "before": as_ms(before), "limit": limit}
     reply = yield Request("GET", "/api/quality/parts", query)
     return read_all(quality_part, reply.json())
+
+
+def plan() -> Call[Plan]:
+    """The maintenance plan: a proposal, the most costly job to put off first.
+
+    NotFoundError if the gateway has none.
+    """
+    reply = yield Request("GET", "/api/plan")
+    return read_one(read_plan, reply.json())
 
 
 def assets(search: str = "", *, limit: int = _MAX_ROWS) -> Call[list[Asset]]:

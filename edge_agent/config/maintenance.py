@@ -38,8 +38,8 @@ class PlaceFrom(StrEnum):
 class WorkingHours:
     """From `start` to `end` by the plant's clock, also over midnight."""
 
-    start: str = "06:00"
-    end: str = "14:00"
+    start: str = "06:00"  # by the plant's clock
+    end: str = "14:00"  # 24:00 is midnight
     days: tuple[Day, ...] = (Day.MON, Day.TUE, Day.WED, Day.THU, Day.FRI)  # on which they begin
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -55,7 +55,7 @@ class WorkingHours:
 class Crew:
     """People with the same skills. count: how many of them work at a time."""
 
-    skills: tuple[Name, ...] = ()
+    skills: tuple[Name, ...] = ()  # such as mechanic
     count: Annotated[int, Between(1, 1000)] = 1
     hours: tuple[WorkingHours, ...] = ()  # default: always
 
@@ -64,7 +64,8 @@ class Crew:
 class SparePart:
     """A spare part: how many are there, and how long an order takes."""
 
-    stock: Annotated[int, Between(0, 1_000_000)] = 0
+    stock: Annotated[int, Between(0, 1_000_000)] = 0  # how many are there
+    # From an order until it arrives.
     lead_time: Annotated[Duration, Between(0, 3 * 365 * _DAY_S)] = Duration(7 * _DAY_S)
 
 
@@ -72,9 +73,11 @@ class SparePart:
 class MaintenanceJob:
     """The work for one failure mode. failure_cost, downtime: if nobody does it in time."""
 
+    # Of the work.
     duration: Annotated[Duration, Between(900, 30 * _DAY_S)] = Duration(2 * _HOUR_S)
     people: Annotated[int, Between(1, 100)] = 1  # of one crew
     skills: tuple[Name, ...] = ()  # all of which the crew has
+    # How many of which spare parts.
     parts: dict[Name, Annotated[int, Between(1, 1000)]] = field(default_factory=dict)
     needs_stop: bool = True  # false: may be done while the machine runs
     failure_cost: Annotated[float, Between(0, 1e12)] | None = None  # default: the asset's
@@ -86,9 +89,9 @@ class AssetCosts:
     """What a failure of these assets costs; a key that is left out is that of the section."""
 
     criticality: Annotated[float, Between(0.01, 100)] = 1.0  # a factor on the loss
-    failure_cost: Annotated[float, Between(0, 1e12)] | None = None
+    failure_cost: Annotated[float, Between(0, 1e12)] | None = None  # repair and damage
     downtime_cost: Annotated[float, Between(0, 1e12)] | None = None  # lost production per hour
-    downtime: Annotated[Duration, Between(0, 365 * _DAY_S)] | None = None
+    downtime: Annotated[Duration, Between(0, 365 * _DAY_S)] | None = None  # by a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,8 @@ class PlannedStop:
     """
 
     start: str = ""  # such as 2026-12-05T06:00
-    length: Annotated[Duration, Between(900, 60 * _DAY_S)] = Duration(8 * _HOUR_S)
-    repeat: str = ""
+    length: Annotated[Duration, Between(900, 60 * _DAY_S)] = Duration(8 * _HOUR_S)  # of each
+    repeat: str = ""  # a rule of RFC 5545 such as FREQ=WEEKLY;BYDAY=SA
     lines: tuple[str, ...] = ()  # names; * stands for any text
     assets: tuple[str, ...] = ()  # ids; the same
 
@@ -118,9 +121,10 @@ class PlannedStop:
 class StopCalendar:
     """An iCalendar (RFC 5545) whose events are planned stops."""
 
-    file: Path | None = None
+    file: Path | None = None  # or url, or secret_url
     url: str = ""  # http or https
     secret_url: Secret | None = None  # in place of url; never in logs
+    # Between two reads.
     refresh: Annotated[Duration, Between(60, 7 * _DAY_S)] = Duration(_HOUR_S)
     match: str = "*"  # only events whose summary fits; * stands for any text
     place: PlaceFrom = PlaceFrom.NONE  # what names the lines, areas and assets that stop
@@ -139,10 +143,11 @@ class StopCalendar:
 class DueTimes:
     """How soon an alarm without a remaining life is mended, by its priority."""
 
+    # After the alarm was raised.
     critical: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(8 * _HOUR_S)
-    high: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(3 * _DAY_S)
-    medium: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(14 * _DAY_S)
-    low: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(60 * _DAY_S)
+    high: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(3 * _DAY_S)  # the same
+    medium: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(14 * _DAY_S)  # the same
+    low: Annotated[Duration, Between(900, 365 * _DAY_S)] = Duration(60 * _DAY_S)  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +155,17 @@ class Maintenance:
     """The maintenance plan; a proposal: nothing is ordered or commanded."""
 
     timezone: str = ""  # of stops, hours and texts; default: that of notify, else the gateway's
-    currency: str = "EUR"
+    currency: str = "EUR"  # of all costs, as it is shown
     every: Annotated[Duration, Between(30, _DAY_S)] = Duration(900)  # a new plan at the latest
     settle: Annotated[Duration, Between(1, 3600)] = Duration(30)  # between a new alarm and a plan
+    # How far it looks.
     horizon: Annotated[Duration, Between(_HOUR_S, 400 * _DAY_S)] = Duration(60 * _DAY_S)
     failure_cost: Annotated[float, Between(0, 1e12)] = 10_000.0  # repair and damage
     downtime_cost: Annotated[float, Between(0, 1e12)] = 1_000.0  # lost production per hour
     downtime: Annotated[Duration, Between(0, 365 * _DAY_S)] = Duration(8 * _HOUR_S)  # by a failure
     # A job moves to another stop or crew only if that saves more than this share of its loss.
     change_cost: Annotated[float, Between(0, 0.5)] = 0.02
-    due: DueTimes = field(default_factory=DueTimes)
+    due: DueTimes = field(default_factory=DueTimes)  # of alarms without a remaining life
     assets: dict[str, AssetCosts] = field(
         default_factory=dict
     )  # id or pattern; the first that fits
@@ -171,7 +177,7 @@ class Maintenance:
     sink: Name = Name("")  # a webhook or smtp with a template; it gets each new proposal
     language: str = ""  # of proposals; default: the first of alarms.languages
     solver: bool | None = None  # default: true if the extra `plan` is installed
-    solver_time: Annotated[Duration, Between(1, 600)] = Duration(10)
+    solver_time: Annotated[Duration, Between(1, 600)] = Duration(10)  # at most, for each plan
     memory: Annotated[Size, Between(64 << 20, 1 << 36)] = Size(512 << 20)  # of its process
 
     def problems(self) -> Iterator[tuple[str, str]]:

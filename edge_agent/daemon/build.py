@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.line_analyses import LineAnalyses
     from edge_agent.daemon.line_publisher import LinePublisher
     from edge_agent.daemon.line_recorder import LineRecorder
+    from edge_agent.daemon.maintenance_planner import MaintenancePlanner
     from edge_agent.daemon.quality_recorder import QualityRecorder
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
@@ -98,6 +99,7 @@ class Parts:
     line_publisher: LinePublisher | None = None
     line_analyses: LineAnalyses | None = None
     quality: QualityRecorder | None = None
+    maintenance: MaintenancePlanner | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -123,6 +125,8 @@ class Parts:
             self._build_lines(config)
         if config.control_charts:
             self._build_quality(config)
+        if config.maintenance is not None:
+            self._build_maintenance()
         self._build_supervisor()
         self._build_api(config)
 
@@ -289,6 +293,14 @@ class Parts:
         if self.cameras is not None:
             self.cameras.on_judged = self.quality.add_picture
 
+    def _build_maintenance(self) -> None:
+        """The maintenance plan; a gateway without it does not import its modules."""
+        from edge_agent.daemon.maintenance_planner import MaintenancePlanner  # noqa: PLC0415
+
+        self.maintenance = MaintenancePlanner(
+            self.runtime, self.publisher, self.values, self.metrics, self.clock
+        )
+
     def _build_supervisor(self) -> None:
         """The faults of all parts, which become service alarms."""
         runtime, metrics, clock = self.runtime, self.metrics, self.clock
@@ -305,6 +317,7 @@ class Parts:
             *([self.trends.faults] if self.trends else []),
             *([self.lines.faults] if self.lines else []),
             *([self.quality.faults] if self.quality else []),
+            *([self.maintenance.faults] if self.maintenance else []),
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             lambda: self.opcua.faults() if self.opcua else [],
             *_faults_of_runtime(runtime, clock),
@@ -347,6 +360,7 @@ class Parts:
         routes += [] if self.lines is None else _line_routes(self.lines, self.clock)
         routes += [] if self.line_analyses is None else _bottleneck_routes(self.line_analyses)
         routes += [] if self.quality is None else _quality_routes(self.quality)
+        routes += [] if self.maintenance is None else _plan_routes(self.maintenance, config)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -484,6 +498,13 @@ def _quality_routes(recorder: QualityRecorder) -> list[Route]:
     from edge_agent.service import quality_api  # noqa: PLC0415
 
     return quality_api.quality_routes(recorder)
+
+
+def _plan_routes(planner: MaintenancePlanner, config: Config) -> list[Route]:
+    """The route of the maintenance plan."""
+    from edge_agent.service import plan_api  # noqa: PLC0415
+
+    return plan_api.plan_routes(lambda: planner.plan, config.alarms.languages[0])
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

@@ -40,6 +40,7 @@ TRENDS_EVERY_S = 1.0
 LINES_EVERY_S = 1.0
 LOOK_EVERY_S = 10.0  # whether a line is due
 LINE_FIGURES_EVERY_S = 10.0
+PLAN_EVERY_S = 5.0  # between two looks if a new maintenance plan is due
 TEND_EVERY_S = 5.0  # models of other programs
 OPCUA_EVERY_S = 1.0
 START_S = 2.0  # then limits and the models that are loaded begin to work
@@ -197,6 +198,8 @@ class Daemon:
             jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
         if (quality := parts.quality) is not None:
             jobs["quality"] = repeat("quality", quality_recorder.EVERY_S, quality.record)
+        if (plan := parts.maintenance) is not None:
+            jobs["maintenance"] = repeat("maintenance", PLAN_EVERY_S, plan.tend)
         return jobs
 
     async def _apart(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

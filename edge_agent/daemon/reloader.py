@@ -211,6 +211,7 @@ def _rebuilds(old: Config, new: Config) -> bool:
     """True if a change needs another runtime; ConfigError for what only a restart can change."""
     fixed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
     fixed += ["cameras"] * (bool(old.cameras) != bool(new.cameras))  # their process is not there
+    fixed += ["maintenance"] if (old.maintenance is None) != (new.maintenance is None) else []
     if fixed:
         raise ConfigError(
             f"{', '.join(fixed)} cannot change while running", hint="restart the service"

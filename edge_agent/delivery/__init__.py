@@ -15,5 +15,6 @@ __all__ = [
     "Publisher",
     "Role",
     "Sender",
+    "proposals",
     "send_test",
 ]

@@ -87,7 +87,7 @@ def alarm_values(event: Mapping[str, Any], speaker: Speaker) -> dict[str, str]:
         "failure_mode": speaker.of(guidance.get("name")) or data["failure_mode"],
         "event_id": event["id"],
         "service": event["source"],
-        **_signs(priority),
+        **signs(priority),
     }
     return with_text(values, speaker)
 
@@ -127,7 +127,7 @@ def summary_values(
         "time": speaker.when_us(now_us),
         "event_id": event_id,
         "service": worst[0]["source"] if worst else "",
-        **_signs(first["priority"]),
+        **signs(first["priority"]),
     }
     return with_text(values, speaker)
 
@@ -144,7 +144,7 @@ def test_values(route: str, speaker: Speaker, event_id: str, now_us: int) -> dic
         "severity": "1",
         "time": speaker.when_us(now_us),
         "event_id": event_id,
-        **_signs("low"),
+        **signs("low"),
     }
     return with_text(values, speaker)
 
@@ -183,7 +183,8 @@ def _line(event: Mapping[str, Any], speaker: Speaker) -> str:
     return f"• [{state}] {speaker.when(data['first_seen'])} {speaker.of(data['message'])}"
 
 
-def _signs(priority: str) -> dict[str, str]:
+def signs(priority: str) -> dict[str, str]:
+    """The colours, numbers and tags of a priority, as receivers write them."""
     return {
         "color": _COLORS.get(priority, "default"),
         "ntfy_priority": _NTFY.get(priority, "3"),

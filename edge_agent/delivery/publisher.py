@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.delivery.health import RefusalLog
     from edge_agent.delivery.notifier import Notifier
-    from edge_agent.messages import Alarm
+    from edge_agent.messages import Alarm, Message
     from edge_agent.ops.metrics import Metrics
     from edge_agent.plant import Plant
     from edge_agent.sinks import Command, Position, RefusedCommand, Sink
@@ -132,6 +132,8 @@ class Publisher:
     def _takers(self) -> list[tuple[str, Collection[str]]]:
         """The sinks that get all transitions, with their kinds: those of routes get messages."""
         routed = {route.sink for route in self._config.notify.routes.values()}
+        if self._config.maintenance is not None:
+            routed.add(self._config.maintenance.sink)
         return [(name, one.kinds) for name, one in self.sinks.items() if name not in routed]
 
     async def _start_sinks(self) -> None:
@@ -325,6 +327,19 @@ class Publisher:
         if scores and self.may_send():
             for sink in self.sinks.values():
                 sink.publish_scores(scores)
+
+    async def store_proposals(self, key: str, value: bytes, messages: Sequence[Message]) -> None:
+        """Store a value together with messages of proposals, and send them."""
+        try:
+            await self.store.run(Store.enqueue, key, value, messages)
+        except StoreError as error:
+            self.health.set_trouble(str(error))
+            return
+        self._sent((), {one.sink for one in messages})
+
+    def failure_mode_of(self, alarm: Alarm) -> str:
+        """The name of an alarm's failure mode in the catalogue; empty if it is unknown."""
+        return self._messages.texts.failure_mode_of(alarm)
 
     def set_degraded(self, degraded: bool) -> None:  # noqa: FBT001 - a state, not an option
         """Publish the state of the service on the plant bus."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -81,6 +81,15 @@ class Outcome:
     coverage: float
 
 
+class LatestLife(NamedTuple):
+    """The newest prediction of a model for an asset: its event time, p10, p50 and p90 in hours."""
+
+    asset: str
+    model: str
+    at_us: int
+    hours: tuple[float, float, float]
+
+
 class RulTracker:
     """All remaining lives of this gateway.
 
@@ -91,7 +100,7 @@ class RulTracker:
     def __init__(self) -> None:
         self.changed = False
         self._versions: dict[tuple[str, str], VersionLives] = {}
-        self._latest: dict[tuple[str, str], tuple[float, float, float]] = {}
+        self._latest: dict[tuple[str, str], Row] = {}
 
     def annotate(self, scored: Scored) -> Scored:
         """Replace the model's own interval by the adapted one, and keep the prediction.
@@ -111,11 +120,25 @@ class RulTracker:
         for row, end_us, hours, uncertain in zip(*(c.tolist() for c in columns), strict=True):
             if all(map(math.isfinite, hours)):
                 asset = deployment.assets[row].id
-                self._latest[asset, deployment.title] = (hours[0], hours[1], hours[2])
+                self._latest[asset, deployment.title] = (end_us, *hours)
                 if not uncertain:
                     life = version_lives.lives.setdefault(asset, Life())
                     self.changed |= life.keep_prediction((end_us, *hours))
         return replace(scored, outputs=replace(scored.outputs, rul=rul))
+
+    def latest(self) -> list[LatestLife]:
+        """The newest prediction of each asset by each model; after a restart the last one kept."""
+        found = list(self._latest.items())
+        known = {asset for (asset, _), _ in found}
+        kept: dict[tuple[str, str], Row] = {}
+        for (name, _), version_lives in list(self._versions.items()):
+            for asset, life in list(version_lives.lives.items()):
+                if asset not in known and life.rows:
+                    kept[asset, name] = max(life.rows[-1], kept.get((asset, name), life.rows[-1]))
+        return [
+            LatestLife(asset, model, row[0], row[1:])
+            for (asset, model), row in (*found, *kept.items())
+        ]
 
     def forget(self, assets: Collection[str]) -> None:
         """Drop all predictions for these removed assets."""
@@ -146,6 +169,9 @@ class RulTracker:
                 version_lives.interval = version_lives.interval.after(
                     hours, (at_us - at) / US_PER_H
                 )
+        self._latest = {
+            key: row for key, row in self._latest.items() if key[0] != asset or row[0] > at_us
+        }
         if not found:
             hint = "its models have no remaining life, or --at is before their first prediction"
             raise NotFoundError("there was no prediction for it until then", where=asset, hint=hint)
@@ -156,7 +182,7 @@ class RulTracker:
         self, metrics: Metrics, is_known: Callable[[str, str], bool] = lambda _label, _name: True
     ) -> None:
         """Update the gauges; is_known(label, name): True if it still exists."""
-        for (asset, model), hours in list(self._latest.items()):
+        for (asset, model), (_, *hours) in list(self._latest.items()):
             if not (is_known("asset", asset) and is_known("model", model)):
                 continue
             for quantile, value in zip(_QUANTILES, hours, strict=True):

@@ -192,6 +192,13 @@ class Metrics:
         "Share of output that a line gains if the machine works 10 % faster.", "line", "asset"
     )
     assets_refused = counter("Discovered assets refused because of the maximum.")
+    maintenance_plans = counter("Maintenance plans made, by what made them, or failed.", "by")
+    maintenance_plan_seconds = gauge("How long the last maintenance plan took.")
+    maintenance_plan_time = gauge(
+        "When it was made, since the epoch.", name="maintenance_plan_time_seconds"
+    )
+    maintenance_jobs = gauge("Jobs of the maintenance plan.", "status")
+    maintenance_expected_cost = gauge("What failures before their stops are expected to cost.")
     active = gauge("1 while this gateway sends alarms; 0 on standby, or without a valid lease.")
     lease_epoch = gauge("Of the lease of a pair of gateways; it grows by 1 with each new holder.")
     takeovers = counter("How often this gateway of a pair became the active one.")

@@ -47,6 +47,7 @@ __all__ = [
     "oip",
     "oip_grpc",
     "openai",
+    "plan_api",
     "predict_routes",
     "quality_api",
     "served_models",

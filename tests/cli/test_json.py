@@ -47,6 +47,7 @@ ELSEWHERE = {
 ON_FILES = {
     "check": "-c {site}/edge-agent.yaml",
     "doctor": "-c {site}/edge-agent.yaml --seconds 1",
+    "plan": "--input {site}/case.yaml",
     "learn": "-c {site}/edge-agent.yaml --asset P-1 --input {site}/healthy.csv",
     "quality": "-c {site}/edge-agent.yaml --asset P-1 --signal flow --input {site}/healthy.csv",
     "replay": "-c {site}/edge-agent.yaml --asset P-1 --input {site}/fault.csv",
@@ -109,6 +110,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_window(folder / "labelled")
     write_line(folder)
     (folder / "talk.yaml").write_text(_TALK)
+    (folder / "case.yaml").write_text(_CASE)
     return folder
 
 
@@ -118,6 +120,13 @@ sources: {bus: {type: mqtt, url: "mqtt://127.0.0.1:9", subscribe: [{topic: "{ass
 templates: {pump: {signals: {flow: {}}}}
 assets: {P-1: {template: pump}}
 language: {engine: openai, url: "http://127.0.0.1:9", name: theirs}
+"""
+
+
+_CASE = """\
+now: 2026-12-01T08:00
+alarms: [{asset: P-1, mode: imbalance, priority: high, raised: 2026-12-01T02:00}]
+maintenance: {crews: {all: {}}, stops: {day: {start: 2026-12-03T06:00}}, solver: false}
 """
 
 

@@ -58,6 +58,7 @@ READS: Final = {
         "bottleneck",
         "top",
         "completion",
+        "plan",
         "notify",
         "oee",
         "quality",

@@ -52,7 +52,8 @@ def test_a_machine_that_fails_earlier_than_told_pulls_p10_down(tmp_path: Path) -
     assert (found.model, found.version, found.coverage) == ("hours", "1", 0.0)
     assert 20 <= found.predictions <= 22
     tell(live, 60, [100.0])
-    p10, p50, p90 = lives._latest[ASSET, "hours"]
+    ((asset, model, _, (p10, p50, p90)),) = lives.latest()
+    assert (asset, model) == (ASSET, "hours")
     assert p10 < 90 - 1, "wider below: by exp(0.2 * 0.9)"
     assert p50 == pytest.approx(100.0)
     assert p90 < 110, "and tighter above"

@@ -59,7 +59,7 @@ def plans_of(question: Question) -> Iterator[Row]:
     def told(schedule: Schedule, by: str) -> Row:
         plan = explained(case, schedule)
         changes = changes_of(question.before, plan["lines"])
-        return {"by": by, **wording.worded({**plan, "changes": changes})}
+        return {"by": by, "zone": question.zone, **wording.worded({**plan, "changes": changes})}
 
     greedy = plan_greedily(case.problem)
     yield told(greedy, "greedy")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _MS: Final = SLOT_US // US_PER_MS
 _SHOWN: Final = 3  # earlier stops whose refusal is told
 _CENTS: Final = 100
-PLANNED, LATE, IMPOSSIBLE = "planned", "late", "impossible"
+STATUSES: Final = ("planned", "late", "impossible")
+PLANNED, LATE, IMPOSSIBLE = STATUSES
 Row = dict[str, Any]
 
 
@@ -136,10 +137,13 @@ def _next(problem: Problem, number: int, one: Placement) -> Stop | None:
 
 
 def _earlier(problem: Problem, number: int, one: Placement | None) -> list[int]:
-    """The last stops of the asset before the chosen one."""
-    stops = problem.stops if one is None else problem.stops[: one.stop]
+    """The last stops of the asset before the chosen one, or before it is due if there is none."""
     job = problem.jobs[number]
-    return [index for index, stop in enumerate(stops) if problem.allows(job, stop)][-_SHOWN:]
+    allowed = [n for n, stop in enumerate(problem.stops) if problem.allows(job, stop)]
+    if one is not None:
+        return [number for number in allowed if number < one.stop][-_SHOWN:]
+    in_time = [number for number in allowed if problem.stops[number].first <= job.due]
+    return in_time[-_SHOWN:] or allowed[:_SHOWN]
 
 
 def _refusal(schedule: Schedule, number: int, index: int) -> Row:

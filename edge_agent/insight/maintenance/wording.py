@@ -66,7 +66,8 @@ class Wording:
         yield self._say(f"plan_{line['status']}", language, self._values(line))
         for one in line["earlier"]:
             yield self._refusal(one, language)
-        yield self._say("plan_cost", language, self._values(line))
+        cost = "plan_cost" if line["stop"] else "plan_cost_none"
+        yield self._say(cost, language, self._values(line))
         yield self._say(f"plan_bound_{line['bound']}", language, {})
 
     def _cause(self, line: Row, language: str) -> str:
@@ -92,8 +93,8 @@ class Wording:
             "crew": line["crew"],
             "next": line["next_stop"],
             "next_at": self.time(line["next_ms"]),
-            "chance": f"{100 * line['probability']:.3g}",
-            "next_chance": f"{100 * line['next_probability']:.3g}",
+            "chance": 100 * line["probability"],
+            "next_chance": 100 * line["next_probability"],
             "cost": self.money(line["expected_cost"]),
             "more": self.money(line["wait_cost"]),
             "loss": self.money(line["loss"]),
