@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "ops")]
 
 from chromium import browsing  # noqa: E402 (the path is set above)
 from quality_support import ShownQuality  # noqa: E402
+from shown_bottlenecks import ShownBottlenecks  # noqa: E402
 from shown_lines import ShownLines  # noqa: E402
 from status_support import (  # noqa: E402
     TOKEN,
@@ -32,6 +33,7 @@ from status_support import (  # noqa: E402
 )
 
 from edge_agent.clock import SystemClock  # noqa: E402
+from edge_agent.service.bottleneck_api import bottleneck_routes  # noqa: E402
 from edge_agent.service.lines_api import LinesApi  # noqa: E402
 from edge_agent.service.quality_api import quality_routes  # noqa: E402
 
@@ -110,8 +112,9 @@ PICTURES: Final = (
         "lines",
         "/#/lines",
         "document.querySelectorAll('.lane').length === 3"
-        " && document.querySelectorAll('.grid-box:not([hidden])').length >= 3",
-        size=(1280, 1150),
+        " && document.querySelectorAll('.grid-box:not([hidden])').length >= 4"
+        " && document.querySelector('.bottleneck:not([hidden])')",
+        size=(1280, 1500),
     ),
 )
 
@@ -147,7 +150,9 @@ def shown_plant() -> ListStatus:
 
 def shown_routes() -> list[Route]:
     """The routes that only some gateways have."""
-    return [*LinesApi(ShownLines(), SystemClock()).routes(), *quality_routes(ShownQuality())]
+    lines = LinesApi(ShownLines(), SystemClock()).routes()
+    quality = quality_routes(ShownQuality())
+    return [*lines, *bottleneck_routes(ShownBottlenecks()), *quality]
 
 
 async def look(page: Page, picture: Picture) -> list[str]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chromium import Page, browsing
+from shown_bottlenecks import ShownBottlenecks
 from shown_lines import ShownLines
 from status_support import TOKEN, ListStatus, commanding, serving
 
 from edge_agent.clock import SystemClock
 from edge_agent.config.types import Secret
+from edge_agent.service.bottleneck_api import bottleneck_routes
 from edge_agent.service.lines_api import LinesApi
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ LOSSES = "[...document.querySelectorAll('.losses tbody tr')].map((one) => one.in
 @asynccontextmanager
 async def viewing(folder: Path, *flags: str) -> AsyncIterator[Page]:
     routes = LinesApi(ShownLines(), SystemClock()).routes()
+    routes += bottleneck_routes(ShownBottlenecks())
     token = Secret(env="EDGE_AGENT_TEST_TOKEN")
     async with (
         serving(ListStatus(), routes=routes, token=token) as server,
@@ -92,3 +95,24 @@ async def test_it_fits_a_phone(tmp_path: Path) -> None:
         size = {"width": 360, "height": 740, "deviceScaleFactor": 1}
         await page.call("Emulation.setDeviceMetricsOverride", **size, mobile=True)
         assert await page.js("document.documentElement.scrollWidth") <= 360
+
+
+async def test_the_bottleneck_of_a_line(tmp_path: Path) -> None:
+    """Both spans in a sentence, a row with gains for each machine, the drift with what explains."""
+    async with viewing(tmp_path) as page:
+        await page.until("document.querySelector('.bottleneck:not([hidden]) tbody tr') !== null")
+        said = await page.js("document.querySelector('.bottleneck').innerText")
+        assert "oven limits the line (confidence 91 %)." in said
+        assert "Not sure: oven or press. Machines are too close to each other." in said
+        assert "+18.4/h (12.1 to 24.6)" in said
+        assert (
+            "press: cycle 7.2 % longer (3.31 s, now 3.55 s); clamp_pressure moves with it." in said
+        )
+        assert page.console == []
+
+
+async def test_the_bottleneck_in_german(tmp_path: Path) -> None:
+    async with viewing(tmp_path, "--lang=de", "--accept-lang=de-DE,de") as page:
+        await page.until("document.querySelector('.bottleneck:not([hidden]) tbody tr') !== null")
+        said = await page.js("document.querySelector('.bottleneck').innerText")
+        assert "oven begrenzt die Linie (Sicherheit 91 %)." in said

@@ -41,8 +41,10 @@ export function bottleneckSection(page, line) {
   const from = make("p", { className: "muted" });
   const drifts = el("ul", "why");
   const root = make("div", { className: "bottleneck", hidden: true }, make("h3", {}, t("bottleneck")), ...parts.map(([, one]) => one.root), grid.root, from, drifts);
-  page.poll(`/api/lines/${encodeURIComponent(line)}/bottleneck`, (answer) => {
-    root.hidden = false;
+  page.poll("/api/bottlenecks", (all) => {
+    const answer = all.find((one) => one.line === line);
+    root.hidden = !answer;
+    if (!answer) return;
     for (const [key, one] of parts) one.update(answer[key]);
     const { shift } = answer;
     grid.update(shift.stations.map((one) => ({ ...one, isNamed: shift.named.includes(one.machine) })), (one) => one.machine);
