@@ -55,6 +55,7 @@ _SERVICE_RULES: Final[dict[str, AlarmRule]] = {
     "config": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "discovery": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
     "learning": AlarmRule(severity=500, ne107=Ne107.CHECK_FUNCTION),
+    "lines": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "log": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "parts": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),
     "maintenance": AlarmRule(severity=400, ne107=Ne107.CHECK_FUNCTION),

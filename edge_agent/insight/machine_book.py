@@ -27,7 +27,8 @@ KEPT_NS: Final = 36 * 3600 * NS_PER_S  # of stays in memory
 MOST_STAYS: Final = 20_000
 MOST_PARTS: Final = 40_000  # counts in memory
 SETTLE_US: Final = 2 * US_PER_S  # the machine is evaluated up to this time before now
-_FORGET: Final = 0.999  # of the lag of late values, at each step
+_FORGET: Final = 0.99  # of the lag of late values, at each step
+_MOST_LAG_US: Final = 30 * US_PER_S  # what comes later sets the machine back
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class MachineBook:
     def note_lag(self, at_us: int, now_us: int) -> None:
         """A value came later than what is evaluated: evaluate later from now on."""
         if at_us < self.tracker.head.at_us:
-            self.lag_us = max(self.lag_us, min(self._late_us, now_us - at_us + US_PER_S))
+            lag_us = min(_MOST_LAG_US, now_us - at_us + US_PER_S)
+            self.lag_us = max(self.lag_us, lag_us)
 
     def _take_final(self) -> None:
         spans, made = self.tracker.take_final()

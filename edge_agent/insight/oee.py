@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from edge_agent.config.lines import LineMachine
     from edge_agent.insight.shift_sums import ShiftSum
 
-TOO_FAST: Final = 1.0  # an effectiveness above it: the ideal cycle of the config is too long
-_TOLERANCE: Final = 1.02  # for a shift's first and last part, and for rounded cycles
+_TOLERANCE: Final = 1.02  # for rounded cycles
 _LEAST_PARTS: Final = 20
+_EDGE_PARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +244,14 @@ def coverage(e: Elements) -> float | None:
 
 
 def is_too_fast(e: Elements) -> bool:
-    """True if the machine was clearly faster than its ideal cycle: then the cycle is wrong."""
+    """True if the machine was clearly faster than its ideal cycle: then the cycle is wrong.
+
+    Without the two parts that may have been begun before the shift, or are counted early.
+    """
     found = effectiveness(e)
-    return found is not None and found > _TOLERANCE and e.pq >= _LEAST_PARTS
+    if found is None or e.pq < _LEAST_PARTS:
+        return False
+    return found * (e.pq - _EDGE_PARTS) / e.pq > _TOLERANCE
 
 
 # -- the losses -------------------------------------------------------------------------------
