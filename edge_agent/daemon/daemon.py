@@ -19,7 +19,6 @@ from edge_agent.daemon import (
     asset_learning,
     asset_removal,
     certificates,
-    quality_recorder,
     supervisor,
 )
 from edge_agent.daemon.build import Parts
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
 
 TRENDS_EVERY_S = 1.0
+QUALITY_EVERY_S = 0.5
 LINES_EVERY_S = 1.0
 LOOK_EVERY_S = 10.0  # whether a line is due
 LINE_FIGURES_EVERY_S = 10.0
@@ -197,7 +197,7 @@ class Daemon:
         if parts.line_analyses is not None:
             jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
         if (quality := parts.quality) is not None:
-            jobs["quality"] = repeat("quality", quality_recorder.EVERY_S, quality.record)
+            jobs["quality"] = repeat("quality", QUALITY_EVERY_S, quality.record)
         if (plan := parts.maintenance) is not None:
             jobs["maintenance"] = repeat("maintenance", PLAN_EVERY_S, plan.tend)
         return jobs

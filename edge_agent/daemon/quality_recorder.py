@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EVERY_S: Final = 0.5
 CLOSE_S: Final = 5.0
 _SAVE_EVERY_S: Final = 300.0  # the longest loss of points by a crash; less would wear flash disks
 _EXPORT_EVERY_S: Final = 10.0
