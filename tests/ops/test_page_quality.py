@@ -55,6 +55,11 @@ async def test_a_control_chart_is_drawn_read_as_a_table_and_commanded(tmp_path: 
         await page.until("document.querySelector('[role=status]').innerText === 'Done.'")
         assert quality.commanded == [(ASSET, "bore", False, "Lena", "")]
         assert page.console == []
+        await page.js("URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }; 0")
+        await page.js("document.querySelector('.stack > section:last-child h2 button').click()")
+        await page.until("window.saved !== undefined")
+        saved = await page.js("window.saved.text()")
+        assert saved.startswith("at_ms,asset,part,product,verdict,measurements.bore")
 
 
 async def test_without_charts_the_view_says_so(tmp_path: Path) -> None:

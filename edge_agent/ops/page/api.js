@@ -27,6 +27,17 @@ async function failureOf(answer, path) {
   return Object.assign(failure, { status: answer.status, hint: said.hint ?? "" });
 }
 
+/** Save an answer as a file: a link would not send the key. Throws if there is no answer. */
+export async function download(path, name) {
+  const answer = await fetch(path, { headers: headers(), cache: "no-store" });
+  if (!answer.ok) throw await failureOf(answer, path);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), ANSWER_MS);
+}
+
 /** Send a command under the name of the operator. Returns the reason why it failed, or "";
  *  `onAnswer(answer)` is called if it did not. waitMs: how long an answer may take. */
 export async function post(path, body, onAnswer = undefined, waitMs = ANSWER_MS) {

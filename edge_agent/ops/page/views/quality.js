@@ -1,5 +1,6 @@
 // Process quality: control charts with their capability, and what became of each part.
 
+import { download } from "/static/api.js";
 import { controlChart } from "/static/control_chart.js";
 import { el, make, number, stamp, text } from "/static/dom.js";
 import { Facts, Grid } from "/static/grid.js";
@@ -108,7 +109,7 @@ function showChart(box, page, asset, chart, product) {
     { head: t("rules"), show: (row) => row.rules.map((rule) => t(rule)).join(", ") },
   ], (row) => (row.rules.length ? "abnormal" : ""));
   const tables = el("details", "", el("summary", "", t("points")), el("div", "scroll", table.root));
-  const csv = make("a", { href: `/api/quality/points?${query}&format=csv` }, t("as_csv"));
+  const csv = csvButton(page, `/api/quality/points?${query}&format=csv`, `${asset}-${chart}.csv`, said);
   const parts = partsOf(page, asset);
   box.append(
     make("p", {}, make("a", { href: page.linkTo("quality") }, t("back"))),
@@ -160,6 +161,12 @@ function commandsOf(page, asset, chart, said) {
   return line;
 }
 
+function csvButton(page, path, name, said) {
+  const button = make("button", { type: "button" }, page.t("as_csv"));
+  button.onclick = () => download(path, name).catch((failure) => text(said, failure.message));
+  return button;
+}
+
 /** The last parts, of one asset or of all. */
 function partsOf(page, asset) {
   const { t } = page;
@@ -175,12 +182,13 @@ function partsOf(page, asset) {
     { head: t("process"), show: (row) => pairs(row.process) },
   ], (row) => ({ reject: "abnormal", watch: "warning" })[row.verdict] ?? "");
   const none = make("p", { className: "empty", hidden: true }, t("no_parts"));
-  const csv = make("a", { href: `${path}&format=csv` }, t("as_csv"));
+  const said = make("p", { className: "muted", role: "status" });
+  const csv = csvButton(page, `${path}&format=csv`, "parts.csv", said);
   const poll = page.poll(path, (rows) => {
     grid.update(rows, (row) => `${row.asset}/${row.part}/${row.at_ms}`);
     none.hidden = rows.length > 0;
   }, 5000);
-  return { root: el("section", "", make("h2", {}, t("parts"), csv), none, grid.root), end: () => poll.end() };
+  return { root: el("section", "", make("h2", {}, t("parts"), csv), said, none, grid.root), end: () => poll.end() };
 }
 
 function pairs(values) {
