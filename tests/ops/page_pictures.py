@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "ops")]
 
 from chromium import browsing  # noqa: E402 (the path is set above)
+from plan_support import shown_plan_routes  # noqa: E402
 from quality_support import ShownQuality  # noqa: E402
 from shown_bottlenecks import ShownBottlenecks  # noqa: E402
 from shown_lines import ShownLines  # noqa: E402
@@ -116,6 +117,13 @@ PICTURES: Final = (
         " && document.querySelector('.bottleneck:not([hidden])')",
         size=(1280, 1500),
     ),
+    Picture(
+        "plan",
+        "/#/plan",
+        "document.querySelectorAll('.plan-lines tbody tr').length === 6"
+        " && document.querySelectorAll('.gantt .job').length === 5",
+        size=(1280, 900),
+    ),
 )
 
 
@@ -152,7 +160,7 @@ def shown_routes() -> list[Route]:
     """The routes that only some gateways have."""
     lines = LinesApi(ShownLines(), SystemClock()).routes()
     quality = quality_routes(ShownQuality())
-    return [*lines, *bottleneck_routes(ShownBottlenecks()), *quality]
+    return [*lines, *bottleneck_routes(ShownBottlenecks()), *quality, *shown_plan_routes()]
 
 
 async def look(page: Page, picture: Picture) -> list[str]:

@@ -21,6 +21,7 @@ PAIRS = [
     *(("focus", ground, PART) for ground in GROUNDS),
     *(("edge", ground, PART) for ground in ("panel", "ground")),  # of fields and buttons
     *(("high", ground, PART) for ground in ("panel",)),
+    *((mark, "sunk", PART) for mark in ("fill", "edge")),  # jobs in their stops
     *((state, "panel", PART) for state in ("off", "edge")),  # of timelines
 ]
 

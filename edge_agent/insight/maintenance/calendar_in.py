@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -276,23 +277,22 @@ class _Reader:
                 left = len(self.calendar.events) - number
                 self.calendar.note(f"too costly: {left} events are not read")
                 break
-            left_s -= self._guarded(event, replaced, found)
+            before_s = time.process_time()
+            found += self._guarded(event, replaced)
+            left_s -= time.process_time() - before_s
         return found
 
-    def _guarded(
-        self, event: Event, replaced: set[tuple[str, datetime]], found: list[Busy]
-    ) -> float:
-        """Read one event; returns the most time that it has taken, in seconds."""
+    def _guarded(self, event: Event, replaced: set[tuple[str, datetime]]) -> list[Busy]:
+        """The times of one event; none of them if it cannot be read."""
         name = event.text("SUMMARY") or event.text("UID") or "an event"
         try:
             with limited(EVENT_S):
-                found += self._times(event, replaced)
+                return list(self._times(event, replaced))
         except TimeUpError:
             self.calendar.note(f"{name}: its recurrences take too long")
-            return EVENT_S
         except (ValueError, TypeError, LookupError, OverflowError) as error:
             self.calendar.note(f"{name}: {error}"[:200])
-        return EVENT_S / 250
+        return []
 
     def _replaced(self) -> set[tuple[str, datetime]]:
         """Which recurrences of which event another one of the file replaces."""

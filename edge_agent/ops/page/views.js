@@ -40,6 +40,12 @@ export const VIEWS = [
     load: () => import("/static/views/quality.js"),
   },
   {
+    name: "plan",
+    title: { en: "Plan", de: "Plan", zh: "计划", ja: "計画" },
+    scope: "read",
+    load: () => import("/static/views/plan.js"),
+  },
+  {
     name: "history",
     title: { en: "History", de: "Verlauf", zh: "历史", ja: "履歴" },
     scope: "read",
