@@ -82,8 +82,9 @@ class ShownLines:
         ]
         return [{**self._line, "machines": rows}]
 
-    async def stays(self, line: str, start_ns: int, end_ns: int) -> list[dict[str, Any]]:
+    async def stays(self, line: str, start_ns: int, end_ns: int, most: int) -> list[dict[str, Any]]:
         """The morning, moved so that it ends at the end of the span."""
+        del most
         _known(line)
         later_ms = end_ns // 1_000_000 - (BEGIN_US + SHOWN_MIN * MINUTE_US) // 1000
         return [

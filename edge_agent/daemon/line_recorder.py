@@ -146,9 +146,9 @@ class LineRecorder:
         """All lines now."""
         return await self.ask(self.work.lines)
 
-    async def stays(self, line: str, start_ns: int, end_ns: int) -> list[Answer]:
-        """The stays of each machine of a line in a span of time."""
-        return await self.ask(self.work.stays, line, start_ns, end_ns)
+    async def stays(self, line: str, start_ns: int, end_ns: int, most: int = 0) -> list[Answer]:
+        """The stays of each machine of a line in a span of time; most: 0 for all."""
+        return await self.ask(self.work.stays, line, start_ns, end_ns, most)
 
     async def shifts(self, line: str, machine: str, before_ns: int, limit: int) -> list[Answer]:
         """Closed shifts, the newest first."""

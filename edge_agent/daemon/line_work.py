@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.config.schema import Uncertain
 from edge_agent.errors import NotFoundError, StoreError
-from edge_agent.insight import KEPT_NS, LineBook, LineSignals, Span
+from edge_agent.insight import KEPT_NS, LineBook, LineSignals, Span, thinned
 from edge_agent.signals import Problem
 from edge_agent.values import SEVERITY_SHIFT, Columns, columns
 
@@ -221,8 +221,8 @@ class LineWork:
         """All lines now."""
         return [self.book.current(name) for name in self.book.lines]
 
-    def stays(self, line: str, start_ns: int, end_ns: int) -> list[Answer]:
-        """The stays of each machine of a line in a span of time."""
+    def stays(self, line: str, start_ns: int, end_ns: int, most: int) -> list[Answer]:
+        """The stays of each machine of a line in a span of time; most: as of `thinned`."""
         found = []
         for one in self._of(line):
             mine = [
@@ -233,10 +233,14 @@ class LineWork:
             if start_ns < first_ns:
                 past = self.file.stays(one.asset, start_ns, first_ns, MOST_STAYS)
                 mine = [(str(state), a, min(b, first_ns)) for _, state, a, b in past] + mine
-            inside = [
-                [state, max(a, start_ns) // _NS_PER_MS, min(b, end_ns) // _NS_PER_MS]
+            cut = [
+                (state, max(a, start_ns), min(b, end_ns))
                 for state, a, b in mine
                 if b > start_ns and a < end_ns
+            ]
+            inside = [
+                [state, a // _NS_PER_MS, b // _NS_PER_MS]
+                for state, a, b in thinned(cut, start_ns, end_ns, most)
             ]
             found.append({"machine": one.asset, "stays": inside[-MOST_STAYS:]})
         return found

@@ -13,7 +13,7 @@ from edge_agent.insight.calendar import ShiftCalendar
 from edge_agent.insight.line_model import PartCounts
 from edge_agent.insight.machine_book import NS_PER_US, ClosedShift, MachineBook
 from edge_agent.insight.states import StateLog
-from edge_agent.insight.tracker import Event
+from edge_agent.insight.tracked import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

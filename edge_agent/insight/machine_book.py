@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import US_PER_S
 from edge_agent.insight.calendar import NS_PER_S
-from edge_agent.insight.oee import result_of
+from edge_agent.insight.shift_result import result_of
 from edge_agent.insight.shift_sums import BUSY, GAP, OUTSIDE, ShiftSum
 from edge_agent.insight.states import MachineState
-from edge_agent.insight.tracker import MachineTracker, Span
+from edge_agent.insight.tracked import Span
+from edge_agent.insight.tracker import MachineTracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from edge_agent.config.lines import Line, LineMachine
     from edge_agent.insight.calendar import ShiftCalendar, ShiftTime
-    from edge_agent.insight.tracker import Made
+    from edge_agent.insight.tracked import Made
 
 NS_PER_US: Final = 1000
 _DAY_NS: Final = 86_400 * NS_PER_S

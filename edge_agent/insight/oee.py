@@ -19,10 +19,10 @@ or from a break are told beside them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.insight.calendar import NS_PER_S
-from edge_agent.insight.shift_sums import BUSY, GAP, OUTSIDE, STOPS
+from edge_agent.insight.shift_sums import BUSY, GAP, OUTSIDE
 from edge_agent.insight.states import MachineState
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def elements_of(total: ShiftSum, machine: LineMachine, until_ns: int | None = No
     known_ns = total.known_ns()
     minor_ns = total.minor_ns.total()
     scrap, rework = total.of("rejects", BUSY), total.of("rework", BUSY)
-    made = _produced(total, machine, BUSY)
+    made = produced(total, machine, BUSY)
     good = {
         one: max(0.0, n - scrap.get(one, 0.0) - rework.get(one, 0.0)) for one, n in made.items()
     }
@@ -106,8 +106,8 @@ def elements_of(total: ShiftSum, machine: LineMachine, until_ns: int | None = No
         gq=sum(good.values()),
         sq=sum(scrap.values()),
         rq=sum(rework.values()),
-        pq_gap=sum(_produced(total, machine, GAP).values()),
-        pq_outside=sum(_produced(total, machine, OUTSIDE).values()),
+        pq_gap=sum(produced(total, machine, GAP).values()),
+        pq_outside=sum(produced(total, machine, OUTSIDE).values()),
         ideal_s=_ideal_s(made, machine),
         ideal_good_s=_ideal_s(good, machine),
         ideal_scrap_s=_ideal_s(scrap, machine),
@@ -115,8 +115,8 @@ def elements_of(total: ShiftSum, machine: LineMachine, until_ns: int | None = No
     )
 
 
-def _produced(total: ShiftSum, machine: LineMachine, where: str) -> dict[str, float]:
-    """PQ by product: what counts all parts says it, what counts good ones needs the others."""
+def produced(total: ShiftSum, machine: LineMachine, where: str) -> dict[str, float]:
+    """PQ by product in the time of that kind; where good parts are counted, with all others."""
     found = total.of("parts", where)
     if machine.parts_are.value == "good":
         for kind in ("rejects", "rework"):
@@ -252,97 +252,3 @@ def is_too_fast(e: Elements) -> bool:
     if found is None or e.pq < _LEAST_PARTS:
         return False
     return found * (e.pq - _EDGE_PARTS) / e.pq > _TOLERANCE
-
-
-# -- the losses -------------------------------------------------------------------------------
-
-Node = dict[str, Any]
-
-
-def loss_tree(total: ShiftSum, e: Elements) -> Node:
-    """The time of the shift as a tree; the seconds of the parts of each node add up to its own.
-
-    big_loss: which of the six big losses of TPM a node is: 1 breakdowns, 2 set-up, 3 minor stops,
-    4 reduced speed, 5 scrap, 6 rework. Without counts or an ideal cycle the running time has no
-    parts. Reduced speed is negative if the machine was faster than its ideal cycle.
-    """
-    time = {state: total.time_ns[state] / NS_PER_S for state in STOPS}
-    stops = total.stops
-    waiting = [
-        _node(str(one), time[one], n=stops[one])
-        for one in (MachineState.BLOCKED, MachineState.STARVED, MachineState.IDLE)
-    ]
-    stopped = [
-        _node("breakdowns", time[MachineState.DOWN], n=stops[MachineState.DOWN], big_loss=1),
-        _node("setup", e.aust_s, big_loss=2),
-        _node("minor_stops", total.minor_ns.total() / NS_PER_S, n=stops["minor"], big_loss=3),
-        _sum("waiting", waiting),
-    ]
-    busy = [_node("running", e.apt_s, _running(e)), _sum("stopped", stopped)]
-    parts = [
-        _sum("planned_busy", busy),
-        _node("planned", e.planned_s),
-        _node("breaks", e.break_s),
-        _node("gap", e.gap_s),
-    ]
-    return _node("shift", e.elapsed_s, parts)
-
-
-def _running(e: Elements) -> list[Node]:
-    if not e.counts or e.ideal_s is None or e.ideal_good_s is None or e.ideal_scrap_s is None:
-        return []
-    return [
-        _node("good_parts", e.ideal_good_s),
-        _node("reduced_speed", e.apt_s - e.ideal_s, big_loss=4),
-        _node("scrap", e.ideal_scrap_s, n=e.sq, big_loss=5),
-        _node("rework", e.ideal_s - e.ideal_good_s - e.ideal_scrap_s, n=e.rq, big_loss=6),
-    ]
-
-
-def _node(name: str, seconds: float, parts: list[Node] | None = None, **more: Any) -> Node:  # noqa: ANN401 (numbers of a node)
-    found: Node = {"name": name, "seconds": round(seconds, 6), **more}
-    return found | {"parts": parts} if parts else found
-
-
-def _sum(name: str, parts: list[Node]) -> Node:
-    return _node(name, sum(one["seconds"] for one in parts), parts)
-
-
-# -- all of it --------------------------------------------------------------------------------
-
-
-def result_of(total: ShiftSum, machine: LineMachine, until_ns: int | None = None) -> dict[str, Any]:
-    """Indicators, elements, counts and losses of a machine in a shift, as JSON.
-
-    until_ns: now, while the shift is running.
-    """
-    e = elements_of(total, machine, until_ns)
-    names = {number: one.name or number for number, one in machine.products.items()}
-    return {
-        "indicators": {one.__name__: _rounded(one(e)) for one in INDICATORS},
-        "coverage": _rounded(coverage(e)),
-        "is_ideal_cycle_wrong": is_too_fast(e),
-        "elements": _elements(e),
-        "stops": {str(state): total.stops[state] for state in (*STOPS, "minor")},
-        "products": [
-            {
-                "product": names.get(one, one),
-                "parts": parts,
-                "ideal_cycle_s": ideal_cycle_s(machine, one),
-            }
-            for one, parts in sorted(_produced(total, machine, BUSY).items())
-        ],
-        "losses": loss_tree(total, e),
-    }
-
-
-def _elements(e: Elements) -> dict[str, Any]:
-    named = ("shift", "elapsed", "break", "planned", "gap", "pbt", "apt", "aust", "adet", "adot")
-    found: dict[str, Any] = {f"{one}_s": round(getattr(e, f"{one}_s"), 6) for one in named}
-    found |= {"aupt_s": round(e.aupt_s, 6), "aubt_s": round(e.aubt_s, 6)}
-    found |= {one: getattr(e, one) for one in ("pq", "gq", "sq", "rq", "pq_gap", "pq_outside")}
-    return found
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 9)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/api/lines"
 MOST_SHIFTS: Final = 1000
+MOST_STAYS: Final = 5000  # of a machine, if a drawing asks for a number
 _SHIFTS: Final = 100
 _LAST_MS: Final = 4 * 10**12  # the year 2096: its nanoseconds are 64 bit
 _NS_PER_MS: Final = 1_000_000
@@ -65,8 +66,11 @@ class LineProvider(Protocol):
     async def lines(self) -> list[dict[str, Any]]:
         """All lines now."""
 
-    async def stays(self, line: str, start_ns: int, end_ns: int) -> list[dict[str, Any]]:
-        """The stays of each machine of a line in a span of time."""
+    async def stays(self, line: str, start_ns: int, end_ns: int, most: int) -> list[dict[str, Any]]:
+        """The stays of each machine of a line in a span of time.
+
+        most: of a machine, for a drawing: of more, those that last longest; 0: all.
+        """
 
     async def shifts(
         self, line: str, machine: str, before_ns: int, limit: int
@@ -84,7 +88,11 @@ class LinesApi:
     def routes(self) -> list[Route]:
         """The table of the lines API."""
         form = {"format": choice(_FORMATS, "no such format")}
-        span = {"from": number(_LAST_MS, None), "to": number(_LAST_MS, None)}
+        span = {
+            "from": number(_LAST_MS, None),
+            "to": number(_LAST_MS, None),
+            "most": number(MOST_STAYS, 0),
+        }
         page = {
             "machine": text(),
             "before_ms": number(_LAST_MS, _LAST_MS),
@@ -134,7 +142,8 @@ class LinesApi:
         from_ms = to_ms - _SPAN_MS if asked["from"] is None else asked["from"]
         if not 0 < to_ms - from_ms <= _LONGEST_MS:
             raise UsageError("`from` is not before `to`, or more than 31 days before it")
-        found = await self.provider.stays(line, from_ms * _NS_PER_MS, to_ms * _NS_PER_MS)
+        span = from_ms * _NS_PER_MS, to_ms * _NS_PER_MS
+        found = await self.provider.stays(line, *span, asked["most"])
         if asked["format"] == "csv":
             head = ("line", "machine", "state", "start_ms", "end_ms")
             rows = [(line, one["machine"], *stay) for one in found for stay in one["stays"]]

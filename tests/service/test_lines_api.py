@@ -41,7 +41,8 @@ class Provider:
     async def lines(self) -> list[dict[str, Any]]:
         return [{"line": "main", "machines": [{"current": RESULT}, {"current": None}]}]
 
-    async def stays(self, line: str, start_ns: int, end_ns: int) -> list[dict[str, Any]]:
+    async def stays(self, line: str, start_ns: int, end_ns: int, most: int) -> list[dict[str, Any]]:
+        assert most == 0
         self.asked.append((line, start_ns, end_ns))
         return [{"machine": "M1", "stays": [["running", 1, 2]]}]
 

@@ -94,7 +94,7 @@ function lineSection(page, name) {
     el("div", "tools", make("h3", {}, t("losses")), select), tree.root,
     make("h3", {}, t("shifts")), none, shifts.root);
   const at = encodeURIComponent(name);
-  const poll = page.poll(() => `/api/lines/${at}/states?from=${Math.round(daemonNow() - view.hours * HOUR_MS)}&to=${Math.round(daemonNow())}`, (answer) => times.update(answer), EVERY_MS);
+  const poll = page.poll(() => `/api/lines/${at}/states?from=${Math.round(daemonNow() - view.hours * HOUR_MS)}&to=${Math.round(daemonNow())}&most=1500`, (answer) => times.update(answer), EVERY_MS);
   const closed = page.poll(() => `/api/lines/${at}/shifts?limit=30&machine=${encodeURIComponent(view.machine)}`, (rows) => {
     shifts.update(rows);
     none.hidden = rows.length > 0;
