@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,12 @@ from line_tables import slow_second
 from edge_agent.alarms import AlarmCatalogue
 from edge_agent.clock import FakeClock
 from edge_agent.config.lines import Line, LineBottleneck, LineMachine
+from edge_agent.config.structs import parse_struct
+from edge_agent.config.types import Name
 from edge_agent.daemon import line_analyses
 from edge_agent.daemon.line_analyses import LineAnalyses, observation_of, products
 from edge_agent.errors import NotFoundError
+from edge_agent.insight import LineBook, LineSignals
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service.bottleneck_api import table_of
 from scripts.rigs.lines import data_of
@@ -28,6 +32,7 @@ from scripts.rigs.lines import data_of
 if TYPE_CHECKING:
     from edge_agent.messages import Observation
 
+BEGIN_US = 1_772_431_200_000_000  # 2026-03-02T06:00Z
 NAMES = ("S1", "S2", "S3")
 SCHEMA = json.loads(resources.files("edge_agent.insight").joinpath("kpi.schema.json").read_text())
 LIMIT = {**SCHEMA["$defs"]["bottleneck"], "$defs": SCHEMA["$defs"]}
@@ -193,3 +198,55 @@ async def test_the_table_for_spreadsheets() -> None:
         (span, name) for span in ("shift", "now") for name in NAMES
     ]
     assert float(rows[1]["faster_parts_per_h"]) > float(rows[0]["faster_parts_per_h"])
+
+
+RULES = """\
+states:
+  - {state: running, when: State == 0}
+  - {state: blocked, when: State == 2}
+  - {state: starved, when: State == 3}
+  - {state: down, when: State == 4}
+parts: Parts
+"""
+
+
+def book_of_signals() -> LineBook:
+    """A real book of lines that got the states and the counters of the recorded line as values."""
+    line, recorded = slow_second()
+    machine = parse_struct(RULES, Path(__file__), LineMachine)
+    config = Line(dict.fromkeys(NAMES, machine), bottleneck=LineBottleneck())
+    book = LineBook({Name("main"): config}, {}, BEGIN_US)
+    numbers = {name: {"State": 2 * at, "Parts": 2 * at + 1} for at, name in enumerate(NAMES)}
+    book.bind(LineSignals(numbers, np.full(6, 1 << 60, np.int64)))
+    begin_s = min(row[2] for row in recorded.rows)
+    values = [(2 * at, a - begin_s, state) for at, state, a, _ in recorded.rows]
+    counted = dict.fromkeys(range(line.stations), 0)
+    values += [(2 * at + 1, 0.0, 0) for at in counted]
+    for at, when_s in recorded.parts:
+        counted[at] += 1
+        values.append((2 * at + 1, when_s - begin_s, counted[at]))
+    signal, when, value = (
+        np.array(column) for column in zip(*sorted(values, key=_when), strict=True)
+    )
+    time_us = BEGIN_US + (when * 1e6).astype(np.int64)
+    book.accept(signal.astype(np.intp), time_us, value.astype(np.float64))
+    book.finish(BEGIN_US + round((max(row[3] for row in recorded.rows) - begin_s) * 1e6))
+    return book
+
+
+def _when(value: tuple[int, float, float]) -> float:
+    return value[1]
+
+
+async def test_from_the_values_of_signals_to_the_name() -> None:
+    """States by rules and counters of a real book give the same name."""
+    gateway = Gateway()
+    gateway.book = book = book_of_signals()
+    gateway.config.lines = book.lines
+    gateway.clock = FakeClock(book.machines[0].until_ns // 1000)
+    gateway.analyses._clock = gateway.clock
+    await gateway.analyses.look()
+    shift = gateway.analyses.row("main")["shift"]
+    assert (shift["verdict"], shift["named"], shift["by_active"]) == ("named", ["S2"], "S2")
+    assert shift["coverage"] > 0.99
+    assert shift["parts_per_h"] == pytest.approx(110, rel=0.15)
