@@ -12,6 +12,7 @@ from edge_agent.sources.pictures.base import CameraSource
 from edge_agent.sources.pictures.folder import FolderCamera
 from edge_agent.sources.pictures.http import HttpCamera
 from edge_agent.sources.pictures.probe import probe_camera
+from edge_agent.sources.pictures.rtsp import StreamCamera
 from edge_agent.sources.pictures.topics import PictureTopics, TopicCamera
 from edge_agent.sources.pictures.trigger import TriggeredIntake, TriggerState
 
@@ -34,6 +35,7 @@ CAMERAS: Final[Mapping[str, type[CameraSource]]] = {
     "mqtt": TopicCamera,
     "folder": FolderCamera,
     "http": HttpCamera,
+    "rtsp": StreamCamera,
 }
 
 

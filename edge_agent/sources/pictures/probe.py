@@ -14,6 +14,7 @@ from edge_agent.errors import ConnectError
 from edge_agent.sources.mqtt.receive import receive
 from edge_agent.sources.pictures.folder import FolderReader, in_thread
 from edge_agent.sources.pictures.http import SnapshotClient
+from edge_agent.sources.pictures.rtsp import frames_of
 from edge_agent.sources.pictures.topics import parse_payload, payload_limit
 
 if TYPE_CHECKING:
@@ -87,8 +88,15 @@ async def _of_url(_: Config, camera: Camera, __: float) -> bytes | None:
         await client.close()
 
 
+async def _of_stream(_: Config, camera: Camera, __: float) -> bytes | None:
+    assert camera.rtsp is not None  # noqa: S101 (its kind)
+    async with frames_of(camera.rtsp, int(camera.max_bytes), camera.max_pixels) as frames:
+        return await anext(frames)
+
+
 _PROBES: Final[Mapping[str, Callable[[Config, Camera, float], Awaitable[bytes | None]]]] = {
     "mqtt": _of_topic,
     "folder": _of_folder,
     "http": _of_url,
+    "rtsp": _of_stream,
 }
