@@ -157,7 +157,7 @@ class Trigger:
     """A signal whose change asks for a picture."""
 
     signal: str  # ASSET.SIGNAL
-    edge: Edge = Edge.RISING
+    edge: Edge = Edge.RISING  # which change of it
     delay: Annotated[Duration, Between(0, 60)] = Duration(0)  # until the part is in front of it
     part: str = ""  # ASSET.SIGNAL whose value is the id of the part
 

@@ -202,7 +202,7 @@ class AlarmRule:
     recovery: Annotated[float, Between(0, 0.9)] = 0.25  # share of the level it held; 0: never early
     cooldown: Duration = Duration(0)
     severity: Annotated[int, Between(1, 1000)] = 600
-    ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED
+    ne107: Ne107 = Ne107.MAINTENANCE_REQUIRED  # the status signal of NAMUR NE 107
     failure_mode: str = ""
     message: dict[str, str] = field(default_factory=dict)  # language -> text
     advice: dict[str, str] = field(default_factory=dict)

@@ -48,7 +48,7 @@ class Pictures:
 
     folder: Path | None = None  # default: beside the store, its name with `.pictures`
     max_pictures: Annotated[int, Between(1, 100_000)] = 2000
-    max_bytes: Annotated[Size, Between(1 << 20, 1 << 40)] = Size(64 << 20)
+    max_bytes: Annotated[Size, Between(1 << 20, 1 << 40)] = Size(64 << 20)  # of all of them
     days: Annotated[float, Between(0.01, 3650)] = 90  # older ones are removed
 
 
