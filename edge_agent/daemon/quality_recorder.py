@@ -161,7 +161,10 @@ class QualityRecorder:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _apply(self, found: list[Observation]) -> None:
-        self._runtime().pipeline.reported.extend(found)
+        """Hand over what was found; a reload may have removed the chart meanwhile."""
+        pipeline = self._runtime().pipeline
+        known = [one for one in found if pipeline.alarms.rules(one.alarm_id) is not None]
+        pipeline.reported.extend(known)
 
     def _evaluate(self, charts: ControlCharts, is_save: bool) -> list[Observation]:  # noqa: FBT001
         found = charts.evaluate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from edge_agent.daemon.runtime import monitor_plant
 from edge_agent.daemon.tables import load_config
 from edge_agent.errors import NotFoundError
 from edge_agent.insight.quality.part_store import PartFilter, PartStore
+from edge_agent.messages import Detail, Observation
 from edge_agent.ops.metrics import Metrics
 from edge_agent.service.quality_api import PART, quality_routes
 from edge_agent.values import BAD, columns
@@ -65,7 +67,8 @@ class Gateway:
     def __init__(self, folder: Path, config: Config | None = None, start_s: int = START_S) -> None:
         self.clock = FakeClock(start_s * S)
         self.metrics = Metrics()
-        made = monitor_plant(config or config_of(folder), self.metrics, self.clock, live=True)
+        self.config = config or config_of(folder)
+        made = monitor_plant(self.config, self.metrics, self.clock, live=True)
         made.add_assets(lambda _: None)
         self.pipeline, self.plant = made.pipeline, made.plant
         self.runtime = SimpleNamespace(pipeline=made.pipeline, plant=made.plant)
@@ -206,6 +209,28 @@ async def test_sums_and_learned_limits_outlive_a_restart(tmp_path: Path) -> None
     assert after == before
     assert before["last"]["value"] > 0
     await later.recorder.stop()
+
+
+async def test_a_reload_keeps_what_charts_know_and_forgets_those_that_are_gone(
+    tmp_path: Path,
+) -> None:
+    """Also what the thread finds while the config changes: an alarm without a rule is none."""
+    gateway = Gateway(tmp_path, config_of(tmp_path, rules=["run_of_7"]))
+    for serial in range(6):
+        await gateway.part(11, serial)
+    later = Gateway(tmp_path, config_of(tmp_path, rules=["run_of_7"], severity=900))
+    later.pipeline.adopt_state(gateway.pipeline)
+    later.clock.advance(60)
+    await later.turn(done=0)
+    assert await later.part(11, 7) == ["raise M-1.bore.chart"]
+    await later.turn()
+    without = Gateway(tmp_path, replace(later.config, control_charts={}))
+    assert without.pipeline.charts is None
+    later.runtime.pipeline = without.pipeline
+    await later.recorder.stop()
+    later.recorder._apply([Observation("M-1.bore.chart", 1.0, S, Detail("chart_beyond"))])
+    assert not without.pipeline.reported
+    await gateway.recorder.stop()
 
 
 async def test_a_camera_joins_its_part_by_number_or_by_time(tmp_path: Path) -> None:
