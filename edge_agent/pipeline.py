@@ -83,6 +83,9 @@ class PictureWatch(Protocol):
     def follow_transitions(self, transitions: Sequence[Transition]) -> None:
         """Keep the pictures of alarms that are announced."""
 
+    def learning_rows(self) -> list[dict[str, Any]]:
+        """The progress of cameras that learn."""
+
 
 class Pipeline:
     """Signals, models and alarms of one plant.

@@ -395,13 +395,14 @@ class PictureLearn:
 class PlantCamera(Camera):
     """A camera, with the model that judges its pictures, and its alarm."""
 
-    bundle: Name = Name("")  # default: the one that is learned here
+    bundle: Name = Name("")  # default: the one that is learned of its asset's pictures
     learn: PictureLearn | None = None
     alarm: PictureAlarm = field(default_factory=PictureAlarm)
 
-    def bundle_of(self, name: str) -> Name:
-        """The bundle that judges the pictures of the camera of this name."""
-        return self.bundle or Name(f"learned-{name}-pictures")
+    @property
+    def judged_by(self) -> Name:
+        """The bundle that judges its pictures; see `learning.pictures.picture_bundle_name`."""
+        return self.bundle or Name(f"learned-pictures-{self.asset}"[:100])
 
 
 @dataclass(frozen=True, slots=True)

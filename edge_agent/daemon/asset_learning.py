@@ -152,7 +152,8 @@ def learning_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
     ]
     found += [{"asset": search.asset.id, **_SEARCHED} for search in learning.searches]
     rows = [{**row, "obstacle": obstacles.get(row["asset"], "")} for row in found]
-    return [*rows, *_wave_rows(pipeline)]
+    of_cameras = [] if pipeline.pictures is None else pipeline.pictures.learning_rows()
+    return [*rows, *_wave_rows(pipeline), *of_cameras]
 
 
 def _wave_rows(pipeline: Pipeline) -> list[dict[str, Any]]:

@@ -20,15 +20,17 @@ import numpy as np
 
 from edge_agent.alarms import model_alarm_id, quality_alarm_id
 from edge_agent.clock import US_PER_MS, US_PER_S
+from edge_agent.daemon.camera_learning import CameraLearning
 from edge_agent.daemon.picture_queue import PictureQueue
 from edge_agent.daemon.picture_views import SeenPicture, contributors_of, info_of
 from edge_agent.labelled import LabelledPicture
 from edge_agent.messages import Observation, TransitionKind
+from edge_agent.models import PictureManifest
 from edge_agent.models.runtime.picture_child import PictureQuestion
 from edge_agent.models.runtime.picture_decode import PictureLimits
 from edge_agent.models.runtime.picture_engine import PictureAnswer, PictureEngines
 from edge_agent.models.runtime.picture_process import PictureProcess
-from edge_agent.signals import FAULTS
+from edge_agent.signals import FAULTS, Look
 from edge_agent.store import KeptPicture, PictureFolder
 from edge_agent.values import BAD, SEVERITY_SHIFT, TensorBlock, columns
 
@@ -74,6 +76,7 @@ class _CameraState:
     faults: tuple[str, ...] = ()
     error: str = ""
     pictures: int = 0
+    inspected: int = 0
     dropped: int = 0
     refused: int = 0
 
@@ -118,6 +121,7 @@ class Cameras:
         self._runtime = runtime
         self._process = process
         self.engines = PictureEngines(process)
+        self.learning = CameraLearning(lambda: runtime().config, folder.folder / "learning", clock)
         self._folder = folder
         self._boundary = boundary
         self._metrics = metrics
@@ -152,9 +156,9 @@ class Cameras:
             return  # its asset is another gateway's, or the config has changed
         camera, signal = found
         begin_s = self._clock.monotonic_s()
-        models = self._models(camera, picture.camera)
+        models = self._models(camera)
         answer = await self._ask(picture, camera, models)
-        now = self._models(camera, picture.camera)
+        now = self._models(camera)
         if now and now[0].sha256 not in answer.outputs and not (answer.faults or answer.error):
             # Another version is active since, or it failed: ask the one that may replace it, too.
             standby = self._runtime().pipeline.deployments.standby(str(now[0].manifest.name))
@@ -173,6 +177,7 @@ class Cameras:
             picture.camera,
             camera.view,
             limits=PictureLimits(camera.max_bytes, camera.max_pixels),
+            **_seen_by(models),
             models=tuple(dict.fromkeys(one.sha256 for one in models)),
         )
         loop = asyncio.get_running_loop()
@@ -180,9 +185,9 @@ class Cameras:
             self._inspecting, self._process.inspect, picture, question
         )
 
-    def _models(self, camera: PlantCamera, name: str) -> list[Model]:
+    def _models(self, camera: PlantCamera) -> list[Model]:
         """The versions that judge the pictures of a camera, the active one first."""
-        return self._runtime().pipeline.deployments.judging(camera.bundle_of(name))
+        return self._runtime().pipeline.deployments.judging(camera.judged_by)
 
     def _place(self, name: str) -> tuple[PlantCamera, PlantSignal] | None:
         """The config of a camera and its signal; None if it has no asset here."""
@@ -214,8 +219,10 @@ class Cameras:
             self._metrics.pictures.labels(picture.camera, answer.reason or "not_judged").inc()
             intake.append(columns([signal.index], [at_us], [np.nan], answer.status))
             return
+        state.inspected += 1
         self._metrics.pictures.labels(picture.camera, "inspected").inc()
         if not models:
+            self._collect(picture)
             intake.append(columns([signal.index], [at_us], [0.0], answer.status))
             return
         score = np.nan if seen.score is None else seen.score
@@ -228,6 +235,20 @@ class Cameras:
         intake.append_block(
             TensorBlock(signal.index, at_us, 0.0, samples, answer.status, "picture")
         )
+
+    def _collect(self, picture: EncodedPicture) -> None:
+        """Keep a good picture to learn from."""
+        camera = self._runtime().config.cameras[picture.camera]  # type: ignore[index]
+        if self.learning.wants(picture.camera, camera, picture.at_ns // 1000):
+            self._writing.submit(self._guarded, self.learning.add, picture, camera)
+
+    def _guarded(self, write: Callable[..., object], *args: object) -> None:
+        """Write on the thread; a failure is logged."""
+        try:
+            write(*args)
+        except OSError as error:
+            extra = {"folder": str(self._folder.folder), "reason": str(error)}
+            log.warning("picture not kept", extra=extra)
 
     def _state(self, name: str) -> _CameraState:
         return self._states.setdefault(name, _CameraState())
@@ -310,18 +331,14 @@ class Cameras:
     def _keep(self, one: Transition, seen: SeenPicture) -> None:
         if not seen.is_kept:
             seen.is_kept = True
-            self._writing.submit(self._write, seen)
+            self._writing.submit(self._guarded, self._write, seen)
         if one.kind is TransitionKind.RAISE and self.labelled is not None and seen.data:
             alarm = one.alarm
             self.labelled.keep(LabelledPicture(alarm.alarm_id, alarm.asset, one.at_us, seen.data))
 
     def _write(self, seen: SeenPicture) -> None:
         kept = KeptPicture(seen.picture_id, seen.at_us, seen.thumbnail, seen.facts())
-        try:
-            self._folder.add(kept, self._clock.now_us())
-        except OSError as error:
-            extra = {"folder": str(self._folder.folder), "reason": str(error)}
-            log.warning("picture not kept", extra=extra)
+        self._folder.add(kept, self._clock.now_us())
 
     # -- out (`service.CameraProvider`) ----------------------------------------------------------
 
@@ -336,7 +353,7 @@ class Cameras:
 
     def _row(self, name: str, camera: PlantCamera, signal: PlantSignal) -> dict[str, Any]:
         state, watch = self._state(name), self._runtime().pipeline.watch
-        models, last = self._models(camera, name), state.seen[-1] if state.seen else None
+        models, last = self._models(camera), state.seen[-1] if state.seen else None
         at_us = int(watch.time_us[signal.index])
         is_seen = not watch.unseen()[signal.index]
         return {
@@ -350,12 +367,18 @@ class Cameras:
             "error": state.error,
             "score": None if last is None else last.score,
             "limit": None if last is None else last.limit,
+            "learning": None if models else self.learning.row(name, camera),
             "model": str(models[0].manifest.name) if models else None,
             "version": str(models[0].manifest.version) if models else None,
             "pictures": state.pictures,
+            "inspected": state.inspected,
             "dropped": state.dropped,
             "refused": state.refused,
         }
+
+    def learning_rows(self) -> list[dict[str, Any]]:
+        """The progress of the cameras that learn, as that of assets."""
+        return [row["learning"] for row in self.rows() if row["learning"] is not None]
 
     async def pictures(self, name: str, count: int) -> list[dict[str, Any]] | None:
         """The newest pictures of a camera, those of alarms also from before a restart."""
@@ -397,6 +420,15 @@ class Cameras:
         await asyncio.to_thread(self._process.stop)
         self._inspecting.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._writing.shutdown)
+
+
+def _seen_by(models: Sequence[Model]) -> dict[str, Any]:
+    """What the active version says of its pictures: their side, and how they should look."""
+    manifest = models[0].manifest if models else None
+    if not isinstance(manifest, PictureManifest):
+        return {}
+    look = Look(**manifest.look) if manifest.look else None
+    return {"size": manifest.side, "reference": look}
 
 
 def _seen(

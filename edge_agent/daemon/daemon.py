@@ -43,6 +43,7 @@ LINE_FIGURES_EVERY_S = 10.0
 PLAN_EVERY_S = 5.0  # between two looks if a new maintenance plan is due
 TEND_EVERY_S = 5.0  # models of other programs
 OPCUA_EVERY_S = 1.0
+CAMERAS_EVERY_S = 5.0  # do cameras that learn have enough pictures
 START_S = 2.0  # then limits and the models that are loaded begin to work
 
 T = TypeVar("T")
@@ -165,6 +166,10 @@ class Daemon:
         if (trends := parts.trends) is not None:
             jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
         jobs |= self._insight_jobs()
+        if parts.cameras is not None:
+            learning = parts.cameras.learning
+            jobs["pictures"] = parts.cameras.run()
+            jobs["learn pictures"] = repeat("learn", CAMERAS_EVERY_S, learning.learn)
         if parts.served is not None:
             tend = partial(self._apart, parts.served.tend)
             jobs["served models"] = repeat("served models", TEND_EVERY_S, tend)

@@ -283,7 +283,7 @@ def camera_uses(asset: PlantAsset) -> list[ModelUse]:
     """The uses of models by the cameras of an asset; each has the camera's name."""
     return [
         ModelUse(
-            camera.bundle_of(name),
+            camera.judged_by,
             Name(name),
             inputs={PICTURE_INPUT: name},
             min_coverage=0.0,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "ops")]
 
-from chromium import browsing  # noqa: E402 (the path is set above)
+from camera_pages import ListCameras  # noqa: E402 (the path is set above)
+from chromium import browsing  # noqa: E402
 from plan_support import shown_plan_routes  # noqa: E402
 from quality_support import ShownQuality  # noqa: E402
 from shown_bottlenecks import ShownBottlenecks  # noqa: E402
@@ -35,6 +36,7 @@ from status_support import (  # noqa: E402
 
 from edge_agent.clock import SystemClock  # noqa: E402
 from edge_agent.service.bottleneck_api import bottleneck_routes  # noqa: E402
+from edge_agent.service.camera_api import camera_routes  # noqa: E402
 from edge_agent.service.lines_api import LinesApi  # noqa: E402
 from edge_agent.service.quality_api import quality_routes  # noqa: E402
 
@@ -96,6 +98,14 @@ PICTURES: Final = (
         "/#/plant",
         ROWS,
         flags=("--lang=de", "--accept-lang=de-DE,de", DARK),
+    ),
+    Picture(
+        "cameras",
+        "/#/cameras/seam",
+        "document.querySelectorAll('.thumb img[src]').length === 8 &&"
+        " document.querySelectorAll('.layers rect').length === 1 &&"
+        " document.querySelector('.layers img').naturalWidth > 100",
+        size=(1280, 1000),
     ),
     Picture("phone", "/#/alarms", ROWS, size=(390, 780)),
     Picture(
@@ -159,8 +169,9 @@ def shown_plant() -> ListStatus:
 def shown_routes() -> list[Route]:
     """The routes that only some gateways have."""
     lines = LinesApi(ShownLines(), SystemClock()).routes()
-    quality = quality_routes(ShownQuality())
-    return [*lines, *bottleneck_routes(ShownBottlenecks()), *quality, *shown_plan_routes()]
+    quality, cameras = quality_routes(ShownQuality()), camera_routes(ListCameras())
+    shown = [*lines, *bottleneck_routes(ShownBottlenecks()), *quality, *cameras]
+    return [*shown, *shown_plan_routes()]
 
 
 async def look(page: Page, picture: Picture) -> list[str]:

@@ -28,6 +28,12 @@ export const VIEWS = [
     load: () => import("/static/views/asset.js"),
   },
   {
+    name: "cameras",
+    title: { en: "Cameras", de: "Kameras", zh: "相机", ja: "カメラ" },
+    scope: "read",
+    load: () => import("/static/views/cameras.js"),
+  },
+  {
     name: "lines",
     title: { en: "Lines", de: "Linien", zh: "产线", ja: "ライン" },
     scope: "read",
