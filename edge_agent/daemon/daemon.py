@@ -193,8 +193,6 @@ class Daemon:
         """What pictures, lines and charts do beside the pipeline, if the config has them."""
         parts, repeat = self.parts, self.parts.boundary.repeat
         jobs: dict[str, Coroutine[Any, Any, None]] = {}
-        if parts.cameras is not None:
-            jobs["pictures"] = parts.cameras.run()
         if parts.lines is not None and parts.line_publisher is not None:
             jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
             publish = parts.line_publisher.publish

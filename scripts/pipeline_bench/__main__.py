@@ -1,7 +1,8 @@
 """Figures of the daemon on this machine, with its own mosquitto on the loopback.
 
     scripts/bench                 # everything, about three minutes
-    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference | predict
+    scripts/bench --only fleet    # stages | models | broker | fleet | idle | inference | cameras |
+                                  # predict
 
 stages  CPU seconds per million values of each part of the path, in one process
 models  cost of drift, explanations and a shadow, as ratios to the path without them
@@ -12,16 +13,19 @@ idle    start-up until ready, and CPU and memory without load
 inference  the latency and CPU of the path with and without 100 requests/s of another program, and
            with questions and new manuals beside them, in
         turns: the medians of the ratios of neighbouring turns
+cameras  the same for 500 assets with and without four cameras at five pictures a second
 predict  how long the answers of POST /api/predict take, the first and the later ones
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,6 +173,44 @@ def inference_section(folder: Path, seconds: float) -> None:
         print(f"| ratio: {case} | {' | '.join(f'{one:.2f}' for one in medians)} | - |")
 
 
+def cameras_section(folder: Path, seconds: float) -> None:
+    """The windows of 500 assets with and without four cameras at five pictures a second."""
+    from scripts.pipeline_bench import cameras  # noqa: PLC0415 (only this section needs Pillow)
+
+    print("| cameras | p50 ms | p99 ms | CPU s per million values | pictures judged, dropped |")
+    print("| --- | --- | --- | --- | --- |")
+    rows: dict[bool, list[tuple[float, ...]]] = {False: [], True: []}
+    with broker(folder) as bus:
+        config = fleet_config(folder, bus.port, "asset", 500, hop=16, length=64, step_s=0.0)
+        cameras.add_cameras(config, folder)
+        with DaemonProcess(config) as daemon:
+            load = Load(bus.port, "asset", assets=500, rate=5000.0)
+            load.warm_up()
+            for is_on in (False, True) * _TURNS:
+                before, seen = daemon.cpu_s(), _pictures(daemon.url)
+                with ExitStack() as others:
+                    if is_on:
+                        others.enter_context(cameras.CameraLoad(str(bus.port), folder))
+                    done = load.run(seconds / 2)
+                cost = (daemon.cpu_s() - before) / done.values * 1e6
+                row = (done.latency_ms(0.5), done.latency_ms(0.99), cost)
+                rows[is_on].append(row)
+                judged = [b - a for a, b in zip(seen, _pictures(daemon.url), strict=True)]
+                shown = " | ".join(f"{one:.1f}" for one in row)
+                print(f"| {'4 x 5/s' if is_on else 'none'} | {shown} | {judged} |", flush=True)
+    pairs = zip(rows[False], rows[True], strict=True)
+    ratios = [[b / a for a, b in zip(*pair, strict=True)] for pair in pairs]
+    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+    print(f"| ratio | {' | '.join(f'{one:.2f}' for one in medians)} | - |")
+
+
+def _pictures(url: str) -> tuple[int, int]:
+    """Pictures of all cameras that were judged, and dropped."""
+    with urllib.request.urlopen(f"{url}/api/cameras", timeout=30) as answer:
+        found = json.load(answer)
+    return sum(row["inspected"] for row in found), sum(row["dropped"] for row in found)
+
+
 def predict_section(folder: Path, _seconds: float) -> None:
     """Tables of two inputs, each with another number of rows, to one process after the other."""
     print("| rows | first answer of the process, s | later ones, s (median of 3) |")
@@ -202,6 +244,7 @@ SECTIONS: dict[str, Callable[[Path, float], None]] = {
     "fleet": fleet_section,
     "idle": idle_section,
     "inference": inference_section,
+    "cameras": cameras_section,
     "predict": predict_section,
 }
 
