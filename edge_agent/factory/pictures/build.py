@@ -12,11 +12,11 @@ import numpy as np
 from edge_agent.errors import UsageError
 from edge_agent.factory.metrics import softmax
 from edge_agent.factory.pictures.classifier import classifier_graph, quantized
-from edge_agent.factory.pictures.features import PictureReader, features_of, run
+from edge_agent.factory.pictures.features import VIEWS, PictureReader, features_of, run
 from edge_agent.factory.pictures.figures import Figures, figures_of
 from edge_agent.factory.pictures.folders import list_pictures
 from edge_agent.factory.pictures.head import Settings
-from edge_agent.factory.pictures.parts import drawn_test
+from edge_agent.factory.pictures.parts import drawn_test, fold_of
 from edge_agent.factory.pictures.training import Examples, all_views, teach
 from edge_agent.factory.stages import Workshop, code_of, read_arrays, write_arrays
 from edge_agent.learning.pictures import backbone
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 
     from edge_agent.factory.pictures.folders import Labelled, PictureRecipe
     from edge_agent.factory.pictures.training import Taught
+    from edge_agent.learning.pictures.backbone import Block
 
     Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+    Blocks = Sequence[Block]
 
 INT8: Final = "int8"
 _CALIBRATION: Final = 64  # pictures, for int8
 _GOLDEN: Final = 6  # pictures, good and defective ones each
 _FEATURES: Final = "features.npz"
+_HELD_FOLDS: Final = 8  # one of them is for the limits, where the backbone is trained, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +75,46 @@ class Classifier:
         self.classes = (spec.healthy, *sorted(others))
         self.truth = np.array([self.classes.index(one.label) for one in self.pictures])
         self._reader = PictureReader(spec.view, folder, spec.size)
-        identity = {
+        self._work = work / spec.name
+        self._identity = {
             "view": asdict(spec.view),
             "size": spec.size,
             "symmetry": spec.symmetry,
             "pictures": sha256(_files_digest(self.pictures)).hexdigest(),
             "code": code_of([features_of, backbone.backbone_part]),
         }
-        self._shop = Workshop(work / spec.name, identity, report)
+        self._frozen: NDArray[np.float32] | None = None
 
     def features(self, progress: Progress) -> NDArray[np.float32]:
-        """[N, V, D] of all pictures, from an earlier run if nothing changed."""
+        """[N, V, D] of all pictures by the packaged backbone, or those of an earlier run."""
 
         def make(folder: Path) -> None:
-            files = [one.file for one in self.pictures]
-            found = features_of(self._reader, files, self._spec.size, self._spec.symmetry)
-            rows = [next(found) for _ in progress(range(len(files)), "features")]
-            write_arrays(folder / _FEATURES, {"features": np.stack(rows)})
+            write_arrays(folder / _FEATURES, {"features": self._features(progress, None)})
 
-        folder = self._shop.stage("features", make)
-        return np.asarray(read_arrays(folder / _FEATURES)["features"], np.float32)
+        if self._frozen is None:
+            shop = Workshop(self._work, self._identity, self._report)
+            found = read_arrays(shop.stage("features", make) / _FEATURES)
+            self._frozen = np.asarray(found["features"], np.float32)
+        return self._frozen
 
-    def make(self, features: NDArray[np.float32], seed: int, progress: Progress) -> Made:
+    def _features(self, progress: Progress, blocks: Blocks | None) -> NDArray[np.float32]:
+        files = [one.file for one in self.pictures]
+        found = features_of(self._reader, files, self._spec.size, self._spec.symmetry, blocks)
+        return np.stack([next(found) for _ in progress(range(len(files)), "features")])
+
+    def make(self, seed: int, progress: Progress) -> Made:
         """Split, teach, export, quantize and judge with one seed."""
         spec = self._spec
         random = np.random.default_rng([seed, zlib.crc32(spec.name.encode())])
         test = drawn_test(self.pictures, spec.test, random)
+        train, held, blocks = ~test, None, None
+        if spec.fine_tune:
+            held = train & (fold_of(self.pictures, _HELD_FOLDS, random) == 0)
+            train &= ~held
+            blocks = self._fine_tuned(train, seed, progress)
+        features = self._features(progress, blocks) if blocks else self.features(progress)
         everything = Examples(features, self.truth, self.pictures)
-        examples, judged = everything.rows(~test), everything.rows(test)
+        examples, judged = everything.rows(train), everything.rows(test)
         self._refuse_missing_classes(examples, judged)
         self._report(f"training: {len(examples.truth)} pictures")
         taught = teach(
@@ -108,14 +123,32 @@ class Classifier:
             Settings(),
             random,
             progress,
+            held=None if held is None else everything.rows(held),
             false_alarms=spec.false_alarms,
             sure=spec.sure,
         )
-        raw = classifier_graph(taught.student, spec.size)
+        raw = classifier_graph(taught.student, spec.size, blocks)
         self._report("int8")
-        graphs = {"fp32": raw, INT8: quantized(raw, self._some(~test))}
+        graphs = {"fp32": raw, INT8: quantized(raw, self._some(train))}
         self._report(f"judging: {len(judged.truth)} pictures")
         return self._judged(seed, taught, graphs, judged, np.flatnonzero(test))
+
+    def _fine_tuned(self, train: NDArray[np.bool_], seed: int, progress: Progress) -> Blocks:
+        """The backbone, trained on with some of the pictures."""
+        from edge_agent.factory.pictures.fine_tune import fine_tuned  # noqa: PLC0415 (needs torch)
+
+        places = np.flatnonzero(train)
+        self._report(f"fine-tuning: {len(places)} pictures")
+        return fine_tuned(
+            backbone.backbone_blocks(),
+            self.read(places.tolist()),
+            np.eye(len(self.classes), dtype=np.float32)[self.truth[places]],
+            np.array([self.pictures[place].weight for place in places.tolist()], np.float32),
+            views=VIEWS[self._spec.symmetry],
+            epochs=self._spec.fine_tune,
+            seed=seed,
+            progress=progress,
+        )
 
     def _judged(
         self,

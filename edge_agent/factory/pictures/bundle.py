@@ -77,7 +77,7 @@ def _manifest(spec: PictureRecipe, made: Sequence[Made], command: str) -> Pictur
         threshold=taught.limits.threshold,
         classes=first.classes,
         calibration={
-            "method": f"on pictures that their head had not seen, {FOLDS} folds by product",
+            "method": taught.method,
             "temperature": f"{taught.limits.temperature:.3g}",
             "not_sure_below": f"{taught.limits.not_sure_below:.4g}",
             **{f"held_out_{name}": f"{value:.4g}" for name, value in taught.held_out.items()},
@@ -99,6 +99,7 @@ def _manifest(spec: PictureRecipe, made: Sequence[Made], command: str) -> Pictur
         training={
             **{f"{part}_pictures": str(count) for part, count in first.parts.items()},
             "backbone": f"{backbone.PACKAGE}, {backbone.LICENCE}",
+            "fine_tuning": f"{spec.fine_tune} passes" if spec.fine_tune else "none",
             "seeds": " ".join(str(one.seed) for one in made),
         },
     )

@@ -13,19 +13,23 @@ from edge_agent.factory.pictures.features import FEATURES, features_part
 from edge_agent.learning.pictures import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from edge_agent.factory.pictures.head import Head
+    from edge_agent.learning.pictures.backbone import Block
 
 PROBABILITIES: Final = "probabilities"
 
 
-def classifier_graph(head: Head, side: int) -> bytes:
-    """From uint8 pictures [N, side, side, 3] to probabilities [N, K]."""
-    nodes, values, _ = features_part(side)
+def classifier_graph(head: Head, side: int, blocks: Sequence[Block] | None = None) -> bytes:
+    """From uint8 pictures [N, side, side, 3] to probabilities [N, K].
+
+    blocks: of the backbone, if they were fine-tuned.
+    """
+    nodes, values, _ = features_part(side, blocks)
     nodes += [
         helper.make_node("MatMul", [FEATURES, "head_w1"], ["before"]),
         helper.make_node("Add", ["before", "head_b1"], ["moved"]),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.cameras import View
+    from edge_agent.learning.pictures.backbone import Block
 
     Pixels = NDArray[np.uint8]
     Floats = NDArray[np.float32]
@@ -42,7 +43,7 @@ class Symmetry(StrEnum):
     ALL = "all"  # flips, and turns by a right angle
 
 
-_VIEWS: Final = {Symmetry.NONE: 1, Symmetry.MIRROR: 2, Symmetry.FLIPS: 4, Symmetry.ALL: 8}
+VIEWS: Final = {Symmetry.NONE: 1, Symmetry.MIRROR: 2, Symmetry.FLIPS: 4, Symmetry.ALL: 8}
 
 
 class PictureReader:
@@ -71,12 +72,16 @@ def _bytes(file: Path) -> bytes:
 
 
 def features_of(
-    reader: PictureReader, files: Sequence[Path], side: int, symmetry: Symmetry
+    reader: PictureReader,
+    files: Sequence[Path],
+    side: int,
+    symmetry: Symmetry,
+    blocks: Sequence[Block] | None = None,
 ) -> Iterator[Floats]:
     """Features [V, D] of each picture: of the picture itself, and of its V - 1 symmetries."""
-    nodes, values, columns = features_part(side)
+    nodes, values, columns = features_part(side, blocks)
     session = open_session(graph.picture_model(nodes, values, side, {FEATURES: ["N", columns]}))
-    views = _VIEWS[symmetry]
+    views = VIEWS[symmetry]
     for file in files:
         pixels = reader.read(file)
         yield run(session, np.stack([turned(pixels, view) for view in range(views)]))
@@ -102,9 +107,14 @@ def turned(pixels: Pixels, view: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def features_part(side: int) -> tuple[list[onnx.NodeProto], dict[str, Any], int]:
-    """Nodes and constants from the picture to `features` [N, D], and D."""
-    part = backbone.backbone_part(TAPS, side)
+def features_part(
+    side: int, blocks: Sequence[Block] | None = None
+) -> tuple[list[onnx.NodeProto], dict[str, Any], int]:
+    """Nodes and constants from the picture to `features` [N, D], and D.
+
+    blocks: of the backbone, if they were fine-tuned.
+    """
+    part = backbone.backbone_part(TAPS, side, blocks=blocks)
     nodes, names = list(part.nodes), []
     for tap in part.returned:
         names += [f"{tap}_mean", f"{tap}_spread", f"{tap}_largest"]

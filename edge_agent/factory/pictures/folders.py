@@ -37,8 +37,10 @@ class PictureRecipe:
     those of true ones have the class of their part. group: a regular expression; what it finds in a
     file's path is its product (its first group, if it has one), and no product is in two parts.
     view: how the camera's pictures are cut, as in the config. size: the side of the square that the
-    model sees. test: the share for judging. false_alarms: at most this share of good pictures may
-    raise an alarm. sure: the share of right answers that is wanted of those that are sure.
+    model sees. fine_tune: passes over the pictures that train the backbone, too (extra `compress`);
+    0: only the head is trained. test: the share for judging. false_alarms: at most this share of
+    good pictures may raise an alarm. sure: the share of right answers that is wanted of those that
+    are sure.
     """
 
     name: Name
@@ -52,6 +54,7 @@ class PictureRecipe:
     view: View = field(default_factory=View)
     size: Annotated[int, Between(64, 512)] = 224  # a multiple of 32
     symmetry: Symmetry = Symmetry.NONE
+    fine_tune: Annotated[int, Between(0, 1000)] = 0
     test: Annotated[float, Between(0.05, 0.6)] = 0.25
     false_alarms: Annotated[float, Between(0.001, 1)] = 0.05
     sure: Annotated[float, Between(0.5, 0.9999)] = 0.95

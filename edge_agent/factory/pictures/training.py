@@ -50,12 +50,13 @@ class Examples:
 class Taught:
     """student: calibrated; teacher: the mean of the folds' heads, which sees all views.
 
-    held_out: what the folds' heads were worth on the pictures that each had not seen.
+    method: what limits and held_out are from; held_out: what was found on those pictures.
     """
 
     student: Head
     teacher: Head
     limits: Limits
+    method: str
     held_out: dict[str, float]
 
 
@@ -66,10 +67,14 @@ def teach(  # noqa: PLR0913 (what a training consists of)
     random: np.random.Generator,
     progress: Callable[[Iterable[int], str], Iterable[int]],
     *,
+    held: Examples | None,
     false_alarms: float,
     sure: float,
 ) -> Taught:
-    """Train; nothing of the test part is used."""
+    """Train; nothing of the test part is used.
+
+    held: for the limits, if the features were trained with `examples`; else the folds give them.
+    """
     folds = fold_of(examples.pictures, FOLDS, random)
     one_hot = np.eye(classes, dtype=np.float32)[examples.truth]
     unseen = np.zeros((len(one_hot), classes), np.float32)
@@ -79,12 +84,19 @@ def teach(  # noqa: PLR0913 (what a training consists of)
         head = _head(examples.rows(others), one_hot[others], settings, random)
         unseen[~others] = head.logits(examples.features[~others, 0])
         heads.append(head)
-    limits, held_out = limits_of(unseen, examples.truth, false_alarms=false_alarms, sure=sure)
     teacher = mean_head(heads)
     softened = softmax(all_views(teacher, examples.features))
     targets = _TEACHER_SHARE * softened + (1 - _TEACHER_SHARE) * one_hot
     student = _head(examples, np.asarray(targets, np.float32), settings, random)
-    return Taught(student.cooled(limits.temperature), teacher, limits, held_out)
+    method, truth = (
+        f"on pictures that their head had not seen, {FOLDS} folds by product",
+        examples.truth,
+    )
+    if held is not None:
+        method = "on products that neither the backbone nor the head had seen"
+        unseen, truth = student.logits(held.features[:, 0]), held.truth
+    limits, held_out = limits_of(unseen, truth, false_alarms=false_alarms, sure=sure)
+    return Taught(student.cooled(limits.temperature), teacher, limits, method, held_out)
 
 
 def all_views(head: Head, features: Floats) -> Floats:

@@ -45,7 +45,7 @@ _UNREADABLE: Final = (
     AttributeError,
 )
 _EPSILON: Final = 1e-3  # of its batch normalization
-_MIDDLE, _SCALE = 127.0, 1.0 / 128.0  # the pictures of its training: (value - 127) / 128
+MIDDLE, SCALE = 127.0, 1.0 / 128.0  # the pictures of its training: (value - 127) / 128
 # Of each stage: blocks, kernel, stride of the first block, expansion (Tan and Le 2019, table 1).
 _STAGES: Final = (
     (1, 3, 1, 1),
@@ -227,9 +227,15 @@ class Part(NamedTuple):
     returned: tuple[str, ...]
 
 
-def backbone_part(taps: Sequence[int], side: int, picture: str = "picture") -> Part:
+def backbone_part(
+    taps: Sequence[int],
+    side: int,
+    picture: str = "picture",
+    blocks: Sequence[Block] | None = None,
+) -> Part:
     """The backbone of a graph with the input `picture`, uint8 [N, side, side, 3] (RGB).
 
+    blocks: instead of the packaged ones, of the same shapes.
     Returns the outputs of the blocks `taps` (keys of TAPS), ascending, float32 [N, C, H, W].
     """
     nodes = [
@@ -239,13 +245,13 @@ def backbone_part(taps: Sequence[int], side: int, picture: str = "picture") -> P
         helper.make_node("Transpose", ["picture_1"], ["picture_n"], perm=[0, 3, 1, 2]),
     ]
     values: Values = {
-        "picture_middle": np.array(_MIDDLE, np.float32),
-        "picture_scale": np.array(_SCALE, np.float32),
+        "picture_middle": np.array(MIDDLE, np.float32),
+        "picture_scale": np.array(SCALE, np.float32),
         "zero": np.array(0, np.float32),
         "six": np.array(6, np.float32),
     }
     last, size = "picture_n", side
-    for number, block in enumerate(backbone_blocks()[: max(taps) + 2], -1):
+    for number, block in enumerate((blocks or backbone_blocks())[: max(taps) + 2], -1):
         last, size = _add_block(nodes, values, block, f"b{number}", (last, size))
     return Part(tuple(nodes), values, tuple(f"b{tap}" for tap in sorted(taps)))
 
@@ -274,14 +280,14 @@ def _layer_nodes(layer: Layer, before: tuple[str, int], name: str) -> list[onnx.
         [f"{name}_c" if layer.is_clipped else name],
         strides=[layer.stride] * 2,
         group=layer.groups,
-        pads=_pads(size, layer.weight.shape[2], layer.stride),
+        pads=same_pads(size, layer.weight.shape[2], layer.stride),
     )
     if not layer.is_clipped:
         return [conv]
     return [conv, helper.make_node("Clip", [f"{name}_c", "zero", "six"], [name])]
 
 
-def _pads(size: int, kernel: int, stride: int) -> list[int]:
+def same_pads(size: int, kernel: int, stride: int) -> list[int]:
     """As TensorFlow's SAME: of an odd number of pixels the larger half is after the picture."""
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return [total // 2, total // 2, total - total // 2, total - total // 2]
