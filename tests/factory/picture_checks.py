@@ -51,7 +51,7 @@ def the_network_is_the_graph() -> None:
     """The same weights give the same places in torch and in ONNX."""
     blocks, pictures = small_blocks(), some(2)
     part = backbone.backbone_part([2, 15], SIDE, blocks=blocks)
-    outputs = {name: ["N", 4, "H", "W"] for name in part.returned}
+    outputs: dict[str, list[str | int]] = {name: ["N", 4, "H", "W"] for name in part.returned}
     raw = graph.picture_model(list(part.nodes), part.values, SIDE, outputs)
     session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
     wanted = session.run(None, {graph.PICTURE: pictures})
