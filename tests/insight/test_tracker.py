@@ -202,12 +202,12 @@ def test_the_order_of_arrival_does_not_matter(seed: int) -> None:
     shuffled = lot.sample(rows, len(rows))
     batches = [shuffled[n : n + 40] for n in range(0, len(rows), 40)]
     assert closed_of([rows]) == closed_of([shuffled]) == closed_of(batches)
-    # Each value 0 to 5 hours late, evaluated up to now at each step of ten minutes.
+    # Each value 0 to 4 hours late, evaluated up to now at each step of an hour.
     due: dict[int, list[Row]] = {}
     for row in rows:
-        due.setdefault(int((row[2] - BEGIN) / (600 * S)) + 1 + lot.randrange(30), []).append(row)
+        due.setdefault(int((row[2] - BEGIN) / (3600 * S)) + 1 + lot.randrange(4), []).append(row)
     late = [due.get(n, []) or [("M2", "Rework", BEGIN, 0.0)] for n in range(max(due) + 1)]
-    assert closed_of(late, step_s=600) == closed_of([[*rows, ("M2", "Rework", BEGIN, 0.0)]])
+    assert closed_of(late, step_s=3600) == closed_of([[*rows, ("M2", "Rework", BEGIN, 0.0)]])
 
 
 def test_a_late_value_corrects_the_open_shift_and_a_later_one_nothing() -> None:
