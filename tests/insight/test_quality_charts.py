@@ -313,3 +313,25 @@ def test_a_chart_covers_an_id_a_range_or_a_pattern(
     chart = ControlChart(pattern, Name("bore"))
     assert all(map(chart.covers, inside))
     assert not any(map(chart.covers, outside))
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=st.lists(st.floats(-5, 5), min_size=1, max_size=60))
+def test_sums_and_averages_are_those_of_a_plain_loop(values: list[float]) -> None:
+    """CUSUM and EWMA against their definitions, until the first alarm."""
+    ewma = walk(Chart(chart_of(ChartKind.EWMA, limits=GivenLimits(0, 1))), values)
+    cusum = walk(Chart(chart_of(ChartKind.CUSUM, limits=GivenLimits(0, 1))), values)
+    z = plus = minus = 0.0
+    for n, x in enumerate(values):
+        z = 0.2 * x + 0.8 * z
+        limit = 2.962 * math.sqrt(0.2 / 1.8 * (1 - 0.8 ** (2 * n + 2)))
+        plus, minus = max(0.0, plus + x - 0.5), max(0.0, minus - x - 0.5)
+        assert ewma[n].value == pytest.approx(z, abs=1e-9)
+        if abs(abs(z) - limit) > 1e-9:
+            assert bool(ewma[n].rules) == (abs(z) > limit)
+        is_out = max(plus, minus) > 5
+        if abs(max(plus, minus) - 5) > 1e-9:
+            assert bool(cusum[n].rules) == is_out
+        if is_out:
+            break
+        assert (cusum[n].value, -(cusum[n].other or 0.0)) == pytest.approx((plus, minus), abs=1e-9)
