@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from edge_agent.labelled import Entry, LabelledWindow
 
 HELP = """\
-List and export the labelled set: the rows around alarms of models as Parquet files, by what people
-said the alarm was (`edge-agent alarms feedback`). It reads the files; no daemon is needed."""
+List and export the labelled set: the rows around alarms of models as Parquet files, and pictures
+that raised alarms of cameras, by what people said the alarm was (`edge-agent alarms feedback`). It
+reads the files; no daemon is needed. `export` is of rows; `edge-agent train` reads pictures where
+they are."""
 EXAMPLE = "edge-agent labelled export -c edge-agent.yaml --output labelled.parquet"
 
 _VERDICTS: Final = ("true", "false", "planned", "none")
@@ -31,7 +33,9 @@ _OWN: Final = ("_time", "_active", "_asset", "_alarm", "_model", "_verdict", "_p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = _action(actions, "list", "show the windows that are kept, the oldest first")
+    listing = _action(
+        actions, "list", "show the windows and pictures that are kept, the oldest first"
+    )
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     export = _action(actions, "export", "write all windows into one file: Parquet, or CSV")
     export.add_argument(
@@ -61,9 +65,11 @@ def run(args: argparse.Namespace) -> int:
     """List or export the set."""
     from edge_agent import labelled  # noqa: PLC0415 (help must not wait for numpy)
 
-    chosen = list(_chosen(args, labelled.entries_of(_folder(args))))
+    folder = _folder(args)
+    chosen = list(_chosen(args, labelled.entries_of(folder)))
     if args.action == "list":
-        _list(chosen, as_json=args.json)
+        pictures = _chosen(args, labelled.entries_of(folder / labelled.PICTURES))
+        _list(sorted([*chosen, *pictures], key=lambda one: one.raised_us), as_json=args.json)
         return 0
     labelled.expect_installed("labelled export")
     if not chosen:
@@ -110,7 +116,7 @@ def _list(entries: list[Entry], *, as_json: bool) -> None:
         [_time(one), one.asset, one.verdict, one.part or "-", str(one.size), one.path.name]
         for one in entries
     ]
-    for line in aligned([head, *cells]) if cells else ["no windows"]:
+    for line in aligned([head, *cells]) if cells else ["nothing is kept"]:
         print(line)
 
 

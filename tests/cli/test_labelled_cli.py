@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.cli import main
 from edge_agent.clock import US_PER_S
-from edge_agent.labelled import LabelledSet, LabelledWindow, entries_of
+from edge_agent.labelled import LabelledPicture, LabelledSet, LabelledWindow, entries_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_the_list_is_in_the_order_of_time(config: Path, capsys: pytest.CaptureFi
     assert head.split() == ["RAISED", "ASSET", "VERDICT", "PART", "BYTES", "FILE"]
     assert row.split()[2:5] == ["P-2", "false", "-"]
     assert main(["labelled", "list", "-c", str(config), "--verdict", "planned"]) == 0
-    assert capsys.readouterr().out == "no windows\n"
+    assert capsys.readouterr().out == "nothing is kept\n"
 
 
 def test_a_csv_has_all_windows_and_their_labels(config: Path, tmp_path: Path) -> None:
@@ -80,6 +80,21 @@ def test_a_csv_has_all_windows_and_their_labels(config: Path, tmp_path: Path) ->
         "speed": "",
     }
     assert [row["speed"] for row in rows] == ["", "", "", "1.5", "1.5", "1.5", "", "", ""]
+
+
+def test_pictures_are_listed_and_not_exported(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between the windows, in the order of time; an export is of rows."""
+    kept = LabelledSet(tmp_path / "labelled" / "pictures", 1 << 20, 1 << 60)
+    kept.add(LabelledPicture("LID.p", "LID", 150 * US_PER_S, b"\xff\xd8\xff"), "true", "dent", 0)
+    assert main(["labelled", "list", "-c", str(config), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["asset"] for row in rows] == ["P-1", "LID", "P-1", "P-2"]
+    assert rows[1]["path"].endswith("verdict=true/part=dent/150000000.df18621d.LID.jpg")
+    output = tmp_path / "all.csv"
+    assert main(["labelled", "export", "-c", str(config), "--output", str(output)]) == 0
+    assert "3 windows" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("config")
