@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edge_agent.cli import main
-from edge_agent.models import load_manifest, open_session, verify_bundle
+from edge_agent.models import PictureManifest, load_manifest, open_session, verify_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +61,10 @@ def test_the_bundle_is_whole_and_answers_right(trained: Path) -> None:
     bundle = trained / "models" / "lids"
     assert verify_bundle(bundle) == []
     manifest = load_manifest(bundle)
+    assert isinstance(manifest, PictureManifest)
     assert manifest.classes == ("good", "scratch", "spot")
     assert (manifest.variants, manifest.side) == (("int8",), 64)
+    assert manifest.look["sharpness"] > 0  # else no camera is ever blurred
     session = open_session((bundle / "model.onnx").read_bytes())
     random = np.random.default_rng(2)
     new = np.stack([lid(random, label)[4:68, 4:68] for label in manifest.classes for _ in range(4)])

@@ -21,6 +21,7 @@ from edge_agent.factory.pictures.training import Examples, all_views, teach
 from edge_agent.factory.stages import Workshop, code_of, read_arrays, write_arrays
 from edge_agent.learning.pictures import backbone
 from edge_agent.models import open_session
+from edge_agent.signals import look_at, reference_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.factory.pictures.folders import Labelled, PictureRecipe
+    from edge_agent.factory.pictures.folders import ClassifierRecipe, Labelled
     from edge_agent.factory.pictures.training import Taught
     from edge_agent.learning.pictures.backbone import Block
+    from edge_agent.signals import Look
 
     Progress = Callable[[Iterable[Any], str], Iterable[Any]]
     Blocks = Sequence[Block]
 
 INT8: Final = "int8"
 _CALIBRATION: Final = 64  # pictures, for int8
+_LOOKS: Final = 200  # good pictures
 _GOLDEN: Final = 6  # pictures, good and defective ones each
 _FEATURES: Final = "features.npz"
 _HELD_FOLDS: Final = 8  # one of them is for the limits, where the backbone is trained, too
@@ -66,7 +69,7 @@ class Classifier:
     """The training of a recipe; its features are kept in the work folder."""
 
     def __init__(
-        self, spec: PictureRecipe, folder: Path, work: Path, report: Callable[[str], None]
+        self, spec: ClassifierRecipe, folder: Path, work: Path, report: Callable[[str], None]
     ) -> None:
         self._spec = spec
         self._report = report
@@ -182,6 +185,14 @@ class Classifier:
     def read(self, places: Sequence[int]) -> NDArray[np.uint8]:
         """Some of the pictures, [n, side, side, 3]."""
         return np.stack([self._reader.read(self.pictures[place].file) for place in places])
+
+    def look(self) -> Look:
+        """How good pictures look, so that the camera's later ones can be told to be blurred."""
+        good = np.flatnonzero(self.truth == 0)
+        index = np.unique(np.linspace(0, len(good) - 1, _LOOKS).round().astype(int))
+        return reference_look(
+            look_at(pixels, None) for place in good[index] for pixels in self.read([int(place)])
+        )
 
     def _some(self, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Pictures for the calibration of int8, of all classes."""

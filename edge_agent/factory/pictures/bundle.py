@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 
     from edge_agent.factory.pictures.build import Classifier, Made
     from edge_agent.factory.pictures.figures import Figures
-    from edge_agent.factory.pictures.folders import PictureRecipe
+    from edge_agent.factory.pictures.folders import ClassifierRecipe
 
 _GRAPHS = ("fp32", INT8)
 
 
 def write(
-    spec: PictureRecipe,
+    spec: ClassifierRecipe,
     classifier: Classifier,
     made: Sequence[Made],
     folder: Path,
@@ -48,7 +49,8 @@ def write(
     """Write the bundle of the first seed and verify it; ModelError if it is refused."""
     first = made[0]
     raw = first.graphs["fp32"]
-    manifest = _manifest(spec, made, command)
+    look = {key: float(f"{value:.6g}") for key, value in asdict(classifier.look()).items()}
+    manifest = replace(_manifest(spec, made, command), look=look)
     pictures = classifier.read(first.golden)
     golden = Golden(
         {graph.PICTURE: pictures},
@@ -64,7 +66,7 @@ def write(
     return manifest
 
 
-def _manifest(spec: PictureRecipe, made: Sequence[Made], command: str) -> PictureManifest:
+def _manifest(spec: ClassifierRecipe, made: Sequence[Made], command: str) -> PictureManifest:
     first = made[0]
     taught = first.taught
     digest = sha256(first.graphs["fp32"]).hexdigest()[:8]
@@ -116,7 +118,9 @@ def _spread(made: Sequence[Made], name: str, figure: str) -> str:
 # -- the card -------------------------------------------------------------------------------------
 
 
-def card(spec: PictureRecipe, manifest: PictureManifest, made: Sequence[Made], command: str) -> str:
+def card(
+    spec: ClassifierRecipe, manifest: PictureManifest, made: Sequence[Made], command: str
+) -> str:
     """Markdown: what it is, and its figures on products that it never saw."""
     first = made[0]
     parts = [
@@ -133,7 +137,7 @@ def card(spec: PictureRecipe, manifest: PictureManifest, made: Sequence[Made], c
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(spec: PictureRecipe, manifest: PictureManifest, made: Made) -> str:
+def _facts(spec: ClassifierRecipe, manifest: PictureManifest, made: Made) -> str:
     low, high = made.figures["fp32"].interval
     sizes = ", ".join(f"{len(raw)} ({name})" for name, raw in made.graphs.items())
     rows: list[tuple[str, Any]] = [

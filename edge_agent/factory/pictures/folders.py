@@ -28,7 +28,7 @@ _LEAST: Final = 8  # pictures of a class
 
 
 @dataclass(frozen=True, slots=True)
-class PictureRecipe:
+class ClassifierRecipe:
     """A recipe in YAML, `kind: pictures`.
 
     pictures: folders below the YAML's folder, in each of them one folder a class. table: a CSV file
@@ -85,15 +85,15 @@ class Labelled:
     part: str = ""
 
 
-def load_recipe(path: Path) -> PictureRecipe:
+def load_recipe(path: Path) -> ClassifierRecipe:
     """Read the YAML; ConfigError lists all its problems."""
     try:
-        return parse_struct(path.read_text(encoding="utf-8"), path, PictureRecipe)
+        return parse_struct(path.read_text(encoding="utf-8"), path, ClassifierRecipe)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot be read: {error}", where=str(path)) from error
 
 
-def list_pictures(spec: PictureRecipe, folder: Path) -> tuple[Labelled, ...]:
+def list_pictures(spec: ClassifierRecipe, folder: Path) -> tuple[Labelled, ...]:
     """All pictures in the order of their paths; UsageError names what is missing."""
     found = [
         *(one for each in spec.pictures for one in _of_folders(folder / each)),
@@ -115,7 +115,7 @@ def _of_folders(folder: Path) -> Iterator[Labelled]:
             yield Labelled(path, path.relative_to(folder).parts[0], "")
 
 
-def _of_table(spec: PictureRecipe, folder: Path) -> Iterator[Labelled]:
+def _of_table(spec: ClassifierRecipe, folder: Path) -> Iterator[Labelled]:
     file = folder / spec.table
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -143,7 +143,7 @@ def _row(row: dict[str, str], folder: Path, where: str) -> Labelled:
     return Labelled(path, label, group, stratum, weight, part)
 
 
-def _of_set(spec: PictureRecipe, folder: Path) -> Iterator[Labelled]:
+def _of_set(spec: ClassifierRecipe, folder: Path) -> Iterator[Labelled]:
     """Pictures of alarms that people judged; planned work tells nothing about a product."""
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder))
@@ -179,7 +179,7 @@ def _root(group: str, joined: dict[str, str]) -> str:
     return group
 
 
-def _refuse_too_few(pictures: tuple[Labelled, ...], spec: PictureRecipe, folder: Path) -> None:
+def _refuse_too_few(pictures: tuple[Labelled, ...], spec: ClassifierRecipe, folder: Path) -> None:
     counts: dict[str, int] = {}
     for one in pictures:
         counts[one.label] = counts.get(one.label, 0) + 1
