@@ -70,7 +70,8 @@ def quantized(raw: bytes, pictures: NDArray[np.uint8]) -> bytes:
             target,
             _Examples(pictures),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
+            # Without Clip the range would be that of the values before it, and steps too large.
+            op_types_to_quantize=["Conv", "Clip"],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
