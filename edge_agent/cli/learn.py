@@ -65,10 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="learn from a folder of pictures (JPEG, PNG) of good parts: 50 or more, better 200",
     )
     parser.add_argument(
+        "--camera", default="", metavar="NAME", help="with --images: if the asset has several"
+    )
+    parser.add_argument(
         "--false-alarms",
         type=_share,
         metavar="SHARE",
-        help="with --images: share of good pictures that may be called defective; default: 0.01",
+        help="with --images: share of good pictures that may be called defective; default: 0.02",
     )
     add_recording_arguments(parser)
     add_condition_arguments(parser)
@@ -83,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     """Collect, learn, and print the result; or let the daemon learn again."""
     if args.images is not None:
         return learn_images(args)
-    if args.false_alarms is not None:
-        raise UsageError("--false-alarms is only for --images")
+    if args.false_alarms is not None or args.camera:
+        raise UsageError("--false-alarms and --camera are only for --images")
     if args.hours is not None and args.config is None:
         raise UsageError("-c/--config is required with --hours", hint="live data need sources")
     if args.hours is not None or args.input is not None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.cli.progress import clear_progress, show_progress
 from edge_agent.config import safe_name
+from edge_agent.config.types import Name
 from edge_agent.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
+    from edge_agent.config.schema import Config
     from edge_agent.learning.pictures import LearnedPictures, PictureRecipe
 
 _MOST_SHOWN = 10
@@ -44,11 +47,29 @@ def _recipe(args: argparse.Namespace) -> PictureRecipe:
         raise UsageError(f"--asset {args.asset!r} is no name: pictures are of one asset")
     if args.again:
         raise UsageError("--again is not for --images", hint="learning replaces the model anyway")
-    models_dir = args.models_dir or Path("models")
-    if args.config is not None:
-        models_dir = load_config(args.config, files=False).models_dir
     wanted = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
-    return PictureRecipe(args.asset, args.images, models_dir, false_alarms=wanted)
+    plain = PictureRecipe(
+        args.asset, args.images, args.models_dir or Path("models"), false_alarms=wanted
+    )
+    return plain if args.config is None else _of_camera(plain, load_config(args.config), args)
+
+
+def _of_camera(recipe: PictureRecipe, config: Config, args: argparse.Namespace) -> PictureRecipe:
+    """The recipe for a camera of the config: its view, and the bundle that judges its pictures."""
+    there = {name: one for name, one in config.cameras.items() if one.asset == args.asset}
+    chosen = [name for name in there if name == (args.camera or name)]
+    if len(chosen) != 1:
+        names = ", ".join(there) or "none"
+        raise UsageError(
+            f"asset {args.asset} has {len(there)} cameras: {names}",
+            where=str(args.config),
+            hint="choose one with --camera" if there else "write it in `cameras`, or leave out -c",
+        )
+    (name,) = chosen
+    camera = there[Name(name)]
+    return replace(
+        recipe, models_dir=config.models_dir, view=camera.view, bundle=camera.bundle_of(name)
+    )
 
 
 def _print(learned: LearnedPictures, recipe: PictureRecipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,8 @@ from edge_agent.learning.pictures.graph import anomaly_graph
 from edge_agent.learning.pictures.head import doubled
 from edge_agent.learning.pictures.limit import limit_of, upper_share
 from edge_agent.learning.pictures.memory import Memory, distances, memory_of
-from edge_agent.models import open_session, verify_bundle
+from edge_agent.models import PictureManifest, load_manifest, open_session, verify_bundle
+from edge_agent.signals import Look
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,20 @@ if TYPE_CHECKING:
 
 SIDE = 96
 GOOD = 60
+
+
+CONFIG = """
+sources: {bus: {type: mqtt, url: 'mqtt://127.0.0.1:9', subscribe: [{topic: '{asset}/{signal}'}]}}
+templates: {press: {signals: {load: {source: bus}}}}
+assets: {P-1: {template: press}}
+cameras:
+  lid: {asset: P-1, http: {url: 'http://127.0.0.1:9/x', every: 10}}
+  rim:
+    asset: P-1
+    http: {url: 'http://127.0.0.1:9/y', every: 10}
+    view: {rotate: 90, region: [0, 0, 0.5, 1]}
+models_dir: models
+"""
 
 
 def sheet(number: int, *, turned: bool = False) -> NDArray[np.uint8]:
@@ -68,7 +84,7 @@ def test_a_folder_of_good_pictures_becomes_a_bundle(tmp_path: Path) -> None:
     images = write(tmp_path / "good", good_sheets())
     steps: list[float] = []
     learned = learn_pictures(recipe(tmp_path, images), lambda share, _: steps.append(share))
-    folder = tmp_path / "models" / "learned-pictures-P-1"
+    folder = tmp_path / "models" / "learned-P-1-pictures"
     assert verify_bundle(folder) == []
     assert (learned.pictures, learned.refused) == (GOOD, {})
     assert steps == sorted(steps)
@@ -89,7 +105,7 @@ def test_learning_again_keeps_the_version_before(tmp_path: Path) -> None:
     first = learn_pictures(recipe(tmp_path, images)).manifest.version
     write(images, {"more.png": sheet(2000)})
     second = learn_pictures(recipe(tmp_path, images)).manifest.version
-    shelf = tmp_path / "models" / ".shelf" / "learned-pictures-P-1"
+    shelf = tmp_path / "models" / ".shelf" / "learned-P-1-pictures"
     assert first != second
     assert (shelf / first / "model.yaml").is_file()
 
@@ -107,6 +123,24 @@ def test_the_command_prints_what_it_promises(
     assert told["pictures"] == 51
     assert "false_alarms_at_most" in told["calibration"]
     assert set(told["refused"]) == {"cut.png", "again.png"}
+
+
+def test_a_camera_of_the_config_gives_view_and_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is learned is what the daemon loads for this camera, and looks at as it does."""
+    images = write(tmp_path / "good", good_sheets(52))
+    (tmp_path / "agent.yaml").write_text(CONFIG)
+    run = ("learn", "-c", str(tmp_path / "agent.yaml"), "--images", str(images), "--asset", "P-1")
+    assert main([*run, "--json"]) == 2
+    assert "asset P-1 has 2 cameras: lid, rim" in capsys.readouterr().err
+    assert main([*run, "--camera", "rim", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["name"] == "learned-rim-pictures"
+    assert told["training"]["view"] == "rotate 90, region [0.0, 0.0, 0.5, 1.0], 0 masks"
+    manifest = load_manifest(tmp_path / "models" / "learned-rim-pictures")
+    assert isinstance(manifest, PictureManifest)
+    assert set(manifest.look) == {field.name for field in fields(Look)}
 
 
 # -- what is refused --------------------------------------------------------------------------
@@ -132,7 +166,7 @@ def test_pictures_that_cannot_be_learned_are_refused(
     images = write(tmp_path / "good", pictures)
     with pytest.raises(ModelError, match=text):
         learn_pictures(recipe(tmp_path, images))
-    assert not (tmp_path / "models" / "learned-pictures-P-1").exists()
+    assert not (tmp_path / "models" / "learned-P-1-pictures").exists()
 
 
 def test_two_products_in_one_folder_are_refused() -> None:

@@ -65,6 +65,7 @@ def test_a_list_of_models_says_pixels(tmp_path: Path) -> None:
         ({"inputs": (InputSpec("photo", kind="picture", length=SIDE),)}, "inputs"),
         ({"inputs": (InputSpec("picture", kind="picture", length=100),)}, "inputs.0"),
         ({"inputs": (InputSpec("picture", kind="waveform", length=64),)}, "inputs.0.kind"),
+        ({"look": {"darkest": 1.0}}, "look"),
         ({"task": Task.REMAINING_LIFE, "outputs": OutputNames(rul="rul")}, "task"),
     ],
 )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LEAST: Final = 50  # good pictures
 MOST: Final = 400  # pictures that are learned from; of more, every n-th
 MEMORY: Final = 2000  # known places of a bank
-_FOLDS: Final = 10  # held out in turn: neighbours in time together
+_FOLDS: Final = 25  # held out in turn: neighbours in time together
 _BATCH: Final = 2
 _SHOWN: Final = 8  # good pictures
 _DRAWN: Final = 60  # pictures with drawn defects
@@ -132,7 +132,7 @@ def _banks(
 
 
 def _own_fold(memory: Memory, pictures: int) -> NDArray[np.bool_]:
-    """The known places that do not count for a picture, [N, M]: those of its tenth of all."""
+    """The known places that do not count for a picture, [N, M]: those of its fold."""
     fold = np.arange(pictures) * _FOLDS // pictures
     return np.asarray(fold[memory.picture] == fold[:, None])
 

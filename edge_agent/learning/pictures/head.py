@@ -2,7 +2,7 @@
 
 Three banks know what good places look like: structures of a few pixels, of some ten, and what is
 around. Each distance is compared with those of good pictures at the same place, in spreads, and the
-three are added; the score is the mean of the 1 % largest sums, 1 at the limit.
+three are added; the score is the mean of the 2 % largest sums, 1 at the limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-LARGEST: Final = 0.01  # share of the places whose mean is the score
+LARGEST: Final = 0.02  # share of the places whose mean is the score
 OFFSET: Final = 3.0  # spreads below the usual distance that count as nothing
 _SMOOTH: Final = 3  # times: the usual distance of a place is that of its neighbourhood
 

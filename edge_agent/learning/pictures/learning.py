@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Report = Callable[[float, str], None]
 
-FALSE_ALARMS: Final = 0.01  # of good pictures, wanted
+FALSE_ALARMS: Final = 0.02  # of good pictures, wanted
 _MEMORY: Final = 1 << 30
 _NICER: Final = 10
 _REFUSED: Final = 3
@@ -79,7 +79,7 @@ class LearnedPictures:
 
 def picture_bundle_name(asset: str) -> str:
     """The name of the bundle of an asset's pictures."""
-    return f"{LEARNED}-pictures-{asset}"[:100]
+    return f"{LEARNED}-{asset}-pictures"
 
 
 def learn_pictures(

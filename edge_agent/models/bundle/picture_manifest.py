@@ -9,13 +9,13 @@ returns `threshold`, float32 [], the manifest's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from edge_agent.models.bundle.kinds import PICTURE, BundleKind
 from edge_agent.models.bundle.manifest import InputSpec, Manifest
 from edge_agent.models.bundle.tasks import OutputNames, Task
-from edge_agent.signals import PICTURE_INPUT
+from edge_agent.signals import PICTURE_INPUT, Look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,3 +46,6 @@ class PictureManifest(Manifest):
         yield from Manifest.input_problems(self)
         if [spec.name for spec in self.inputs] != [PICTURE_INPUT]:
             yield "inputs", f"a model of pictures has one input, named {PICTURE_INPUT}"
+        names = [each.name for each in fields(Look)]
+        if self.look and sorted(self.look) != sorted(names):
+            yield "look", f"has the keys {', '.join(names)}"
