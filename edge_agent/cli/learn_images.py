@@ -67,9 +67,7 @@ def _of_camera(recipe: PictureRecipe, config: Config, args: argparse.Namespace) 
         )
     (name,) = chosen
     camera = there[Name(name)]
-    return replace(
-        recipe, models_dir=config.models_dir, view=camera.view, bundle=camera.bundle_of(name)
-    )
+    return replace(recipe, models_dir=config.models_dir, view=camera.view, bundle=camera.judged_by)
 
 
 def _print(learned: LearnedPictures, recipe: PictureRecipe) -> None:

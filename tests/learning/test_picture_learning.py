@@ -84,7 +84,7 @@ def test_a_folder_of_good_pictures_becomes_a_bundle(tmp_path: Path) -> None:
     images = write(tmp_path / "good", good_sheets())
     steps: list[float] = []
     learned = learn_pictures(recipe(tmp_path, images), lambda share, _: steps.append(share))
-    folder = tmp_path / "models" / "learned-P-1-pictures"
+    folder = tmp_path / "models" / "learned-pictures-P-1"
     assert verify_bundle(folder) == []
     assert (learned.pictures, learned.refused) == (GOOD, {})
     assert steps == sorted(steps)
@@ -105,7 +105,7 @@ def test_learning_again_keeps_the_version_before(tmp_path: Path) -> None:
     first = learn_pictures(recipe(tmp_path, images)).manifest.version
     write(images, {"more.png": sheet(2000)})
     second = learn_pictures(recipe(tmp_path, images)).manifest.version
-    shelf = tmp_path / "models" / ".shelf" / "learned-P-1-pictures"
+    shelf = tmp_path / "models" / ".shelf" / "learned-pictures-P-1"
     assert first != second
     assert (shelf / first / "model.yaml").is_file()
 
@@ -136,9 +136,9 @@ def test_a_camera_of_the_config_gives_view_and_name(
     assert "asset P-1 has 2 cameras: lid, rim" in capsys.readouterr().err
     assert main([*run, "--camera", "rim", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["name"] == "learned-rim-pictures"
+    assert told["name"] == "learned-pictures-P-1"
     assert told["training"]["view"] == "rotate 90, region [0.0, 0.0, 0.5, 1.0], 0 masks"
-    manifest = load_manifest(tmp_path / "models" / "learned-rim-pictures")
+    manifest = load_manifest(tmp_path / "models" / "learned-pictures-P-1")
     assert isinstance(manifest, PictureManifest)
     assert set(manifest.look) == {field.name for field in fields(Look)}
 
@@ -166,7 +166,7 @@ def test_pictures_that_cannot_be_learned_are_refused(
     images = write(tmp_path / "good", pictures)
     with pytest.raises(ModelError, match=text):
         learn_pictures(recipe(tmp_path, images))
-    assert not (tmp_path / "models" / "learned-P-1-pictures").exists()
+    assert not (tmp_path / "models" / "learned-pictures-P-1").exists()
 
 
 def test_two_products_in_one_folder_are_refused() -> None:

@@ -79,7 +79,7 @@ class LearnedPictures:
 
 def picture_bundle_name(asset: str) -> str:
     """The name of the bundle of an asset's pictures."""
-    return f"{LEARNED}-{asset}-pictures"
+    return f"{LEARNED}-pictures-{asset}"[:100]
 
 
 def learn_pictures(
