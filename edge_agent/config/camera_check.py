@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge_agent.config.cameras import Camera, PictureTopic, Snapshot
-    from edge_agent.config.schema import Config
+    from edge_agent.config.schema import Config, PlantCamera
 
 _PACKAGES = {"rtsp": ("av", "rtsp")}  # by kind: the package that it needs, and its extra
 
@@ -34,11 +34,40 @@ def check_cameras(config: Config, notes: Notes) -> None:
         if camera.asset not in patterns and ("assets",) not in notes.broken:
             hint = notes.nearest(camera.asset, patterns)
             notes.add((*path, "asset"), f"there is no asset {shown(camera.asset)}", hint)
+        _names(name, camera, config, patterns, notes)
         if camera.mqtt is not None:
             _topic(camera.mqtt, config, notes, (*path, "mqtt"))
         if camera.http is not None:
             _signals(camera.http, config, patterns, notes, (*path, "http"))
         _place(camera, config, places, notes, path)
+
+
+def _names(
+    name: Name,
+    camera: PlantCamera,
+    config: Config,
+    patterns: Mapping[str, str],
+    notes: Notes,
+) -> None:
+    """A camera is a signal of its asset and names an alarm of it; two have two models."""
+    asset = config.assets.get(patterns.get(camera.asset, ""))
+    template = None if asset is None else config.templates.get(asset.template)
+    taken: set[str] = set() if asset is None else {*asset.signals}
+    if template is not None:
+        taken |= {*template.signals, *(use.name or use.bundle for use in template.models)}
+    if name in taken:
+        hint = "choose another name: it is that of its alarm"
+        message = f"{shown(camera.asset)} has a signal or model {shown(name)}"
+        notes.add(("cameras", name), message, hint)
+    same = [
+        other
+        for other, one in config.cameras.items()
+        if other != name and one.asset == camera.asset and one.judged_by == camera.judged_by
+    ]
+    if same and camera.learn is not None and not camera.bundle:
+        hint = f"bundle: learned-pictures-{name}"
+        message = f"{shown(same[0])} looks at the same asset: say which model is this one's"
+        notes.add(("cameras", name, "bundle"), message, hint)
 
 
 def brokers(config: Config) -> list[Name]:

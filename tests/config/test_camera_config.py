@@ -74,3 +74,16 @@ def test_a_wrong_camera_is_refused_with_its_key(tmp_path: Path, camera: str, sai
 def test_a_camera_is_a_source_too(tmp_path: Path) -> None:
     (found,) = problems_of(tmp_path, "bus: {asset: P-1, mqtt: {topic: a}}")
     assert "cameras.bus: 'bus' is the name of a source" in found
+
+
+def test_a_camera_has_a_name_and_a_model_of_its_own(tmp_path: Path) -> None:
+    """Its name is that of a signal and of an alarm; two that learn do not share a bundle."""
+    (found,) = problems_of(tmp_path, "ready: {asset: P-1, mqtt: {topic: a}}")
+    assert "cameras.ready: 'P-1' has a signal or model 'ready'" in found
+    learn = "asset: P-1, learn: auto"
+    both = f"a: {{{learn}, mqtt: {{topic: a}}}}\nb: {{{learn}, mqtt: {{topic: b}}}}"
+    assert len(problems_of(tmp_path, both)) == 2
+    apart = both.replace("topic: b}", "topic: b}, bundle: learned-b").replace(
+        "topic: a}", "topic: a}, bundle: learned-a"
+    )
+    assert problems_of(tmp_path, apart) == []
