@@ -221,3 +221,30 @@ def test_the_figures_are_those_of_the_table(name: str) -> None:
     assert found["elements"]["pq_gap"] == case.gap
     known = found["elements"]["pbt_s"] / (found["elements"]["pbt_s"] + 60 * case.minutes["gap"])
     assert found["coverage"] == pytest.approx(known)
+
+
+def test_parts_of_breaks_planned_stops_and_gaps_are_told_beside_the_others() -> None:
+    """Only parts of the planned busy time are compared with it."""
+    rows: list[Row] = [("M1", "Parts", at(f"{D}06:00"), 0)]
+    for clock, state in (("06:00", "running"), ("07:00", "planned"), ("08:00", "running")):
+        rows.append(("M1", "State", at(f"{D}{clock}"), STATES[state]))
+    rows += [("M1", "State", at(f"{D}10:00"), NAN), ("M1", "State", at(f"{D}11:00"), 1)]
+    counts = [("06:30", 10), ("07:30", 12), ("09:10", 15), ("09:30", 20), ("10:30", 27)]
+    rows += [("M1", "Parts", at(f"{D}{clock}"), parts) for clock, parts in counts]
+    plant = Plant(
+        {"M1": machine()}, calendar(only=shift("06:00", "14:00", "09:00-09:15")), rows[0][2]
+    )
+    found = plant.result(rows, at(f"{D}14:00"))["elements"]
+    assert (found["pq"], found["pq_outside"], found["pq_gap"]) == (15, 5, 7)
+    assert (found["planned_s"], found["gap_s"]) == (3600, 3600)
+
+
+def test_a_short_stop_is_a_minor_stop_and_a_delay() -> None:
+    """Of a starved machine, too: 60 s are below `minor_stop`, 600 s are down time (ADOT)."""
+    rows: list[Row] = [("M1", "State", at(f"{D}06:00"), 1)]
+    for clock, state in (("07:00", 4), ("07:01", 1), ("08:00", 4), ("08:10", 1)):
+        rows.append(("M1", "State", at(f"{D}{clock}"), state))
+    plant = Plant({"M1": machine()}, calendar(only=shift("06:00", "14:00")), rows[0][2])
+    found = plant.result(rows, at(f"{D}14:00"))
+    assert (found["elements"]["adet_s"], found["elements"]["adot_s"]) == (60, 600)
+    assert (found["stops"]["minor"], found["stops"]["starved"]) == (1, 1)
