@@ -23,6 +23,9 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# As the daemon sets it for the processes that answer; read once, by the import of numpy.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 import numpy as np
 import yaml
 
@@ -57,7 +60,6 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also the half that was fitted on")
     parser.add_argument("--speed", type=Path, nargs="*", metavar="FILE")
     args = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     encoder = open_encoder(args.encoder)
     if args.debian:
         debian(encoder, args.debian, args.take, with_fitted=args.all)
