@@ -136,7 +136,7 @@ def shares(
     answer = made.answers[graph].argmax(axis=1)
     right = answer == (p >= 1 / 2)
     sure = (p == 0) | (p == 1)
-    # As published: whoever is not sure says "defective", and the cell counts by the probability.
+    # Whoever is not sure says "defective", and the cell counts by the probability.
     weight = np.where(p == 0, 1.0, p)
     weighted = float((weight * (answer == (p > 0))).sum() / weight.sum())
     found = {
