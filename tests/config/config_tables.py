@@ -151,6 +151,7 @@ assets:
 lines:
   l1:
     shifts: three
+    bottleneck: {every: 1m, window: 30m, buffers: {P-001: 4}, drift: 0.1, drift_alarm: true}
     machines:
       P-001:
         states: [{state: running, when: current > 1 and V-1.flow > 0}]
