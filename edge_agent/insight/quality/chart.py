@@ -110,9 +110,8 @@ class Chart:
             return None
         given, self._open = self._open, []
         values = tuple(one for one, _ in given)
-        is_count = self.config.chart in ATTRIBUTE
-        parts = tuple(one for _, one in given)
-        group = Group(at_us, (*values, size) if is_count else values, parts)
+        counted = (size,) if self.config.chart in ATTRIBUTE else ()
+        group = Group(at_us, (*values, *counted), tuple(one for _, one in given))
         if self.baseline is None:
             self._learn(group)
             return None
@@ -246,7 +245,7 @@ class Chart:
     def _center(self) -> float:
         return 0.0 if self.baseline is None else self.baseline.center
 
-    # -- what is shown ------------------------------------------------------------------------
+    # -- what is shown, and restart ---------------------------------------------------------
 
     @property
     def learned(self) -> tuple[int, int]:
@@ -257,8 +256,6 @@ class Chart:
         """The capability of the last values; None without a specification or with too few."""
         wanted = self.config.specification
         return None if wanted is None else capability_of(list(self.recent), wanted)
-
-    # -- restart ------------------------------------------------------------------------------
 
     def as_json(self) -> dict[str, Any]:
         """The whole state."""
