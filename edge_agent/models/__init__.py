@@ -84,7 +84,6 @@ from edge_agent.models.installed import (
     version_row,
 )
 from edge_agent.models.repository import REPOSITORY_DIR, ModelRepository, Ref, parse_ref
-from edge_agent.models.runtime import picture_decode
 from edge_agent.models.runtime.contributions import Asked, contributions, runs_of
 from edge_agent.models.runtime.engine import BusyError, Engine, LateError, LoadRequest, Signature
 from edge_agent.models.runtime.graph_engine import GraphEngine, model_of_graph
@@ -203,7 +202,6 @@ __all__ = [
     "packed_file",
     "parse_golden",
     "parse_ref",
-    "picture_decode",
     "probe_remote",
     "read_manifest",
     "read_public_key",

@@ -6,6 +6,9 @@ import asyncio
 import base64
 import json
 import os
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -175,6 +178,53 @@ async def test_a_folder_that_is_not_there_is_a_lost_camera_until_it_comes(tmp_pa
         assert rig.data == [picture.read_bytes()]
         assert rig.source.link.state is LinkState.UP
         assert rig.source.received_until() == {"gate": picture.stat().st_mtime_ns // 1000}
+
+
+async def test_a_folder_without_new_pictures_stays_lost_until_one_comes(tmp_path: Path) -> None:
+    """It does not return by itself with each attempt: an alarm would come and go."""
+    config = WatchedFolder(tmp_path, every=Duration(0.01))
+    async with CameraRig(SystemClock(), folder=config, stale_after=Duration(0.1)) as rig:
+        await until(lambda: rig.source.link.state is LinkState.DOWN)
+        assert "no picture for 0.1 s" in rig.source.link.detail
+        lost_us = rig.source.link.since_us
+        await asyncio.sleep(0.3)
+        assert (rig.source.link.state, rig.source.link.since_us) == (LinkState.DOWN, lost_us)
+        write(tmp_path / "a.jpg", jpeg(), rig.clock.now_us() / 1e6)
+        await until(lambda: rig.pictures)
+        await until(lambda: rig.source.link.since_us > lost_us)
+
+
+def test_a_daemon_without_cameras_loads_nothing_of_them() -> None:
+    code = (
+        "import sys; import edge_agent.daemon, edge_agent.daemon.daemon;"
+        "print([one for one in sys.modules if one.startswith(('PIL', 'av.')) or one == 'av'"
+        " or 'sources.pictures' in one or 'runtime.picture' in one])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_stopped_camera_of_a_topic_leaves_no_thread() -> None:
+    """A reload makes new ones: nothing may grow."""
+
+    async def parse_and_stop() -> None:
+        rig = CameraRig(mqtt=PictureTopic("cam", image="image"))
+        for _ in range(2):
+            rig.source.accept_payload(json.dumps({"image": "aGk="}).encode())
+            await until(lambda: rig.pictures)
+            await rig.source.stop()
+            rig.pictures.clear()
+
+    asyncio.run(parse_and_stop())
+    assert not any(one.name.startswith("pictures") and one.is_alive() for one in settled_threads())
+
+
+def settled_threads() -> list[threading.Thread]:
+    """The threads, after those that were told to end had time for it."""
+    for one in threading.enumerate():
+        if one.name.startswith("pictures"):
+            one.join(5)
+    return threading.enumerate()
 
 
 # -- limits of every camera -----------------------------------------------------------------------

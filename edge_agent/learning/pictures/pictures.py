@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.errors import DecodeError, ModelError
 from edge_agent.learning.pictures.fit import LEAST, MOST
-from edge_agent.models import picture_decode
+from edge_agent.models.runtime import picture_decode
 from edge_agent.signals import (
     FAULTS,
     Look,

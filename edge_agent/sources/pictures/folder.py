@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.config.cameras import Earlier, FileTime
 from edge_agent.errors import ConnectError
+from edge_agent.messages import LinkState
 from edge_agent.sources.pictures.base import CameraSource
 from edge_agent.sources.pictures.exif import taken_at
 from edge_agent.sources.pictures.topics import part_of
@@ -184,6 +185,7 @@ class FolderCamera(CameraSource):
         self.target = str(self._folder.path)
         self._reader = FolderReader(self._folder, int(self._config.max_bytes))
         self._asked: asyncio.Future[list[FolderPicture]] | None = None
+        self._heard_s = 0.0  # when a picture was read, by the monotonic clock
 
     def received_until(self) -> dict[str, int]:
         """The time (us) of the newest file that was read."""
@@ -197,14 +199,15 @@ class FolderCamera(CameraSource):
 
     async def _serve(self) -> None:
         silence_s = self._config.silence_s
-        heard_s = self._clock.monotonic_s()
+        self._heard_s = self._heard_s or self._clock.monotonic_s()
         while True:
             for one in await self._look():
-                heard_s = self._clock.monotonic_s()
+                self._heard_s = self._clock.monotonic_s()
                 self._pass_on(one)
-            if silence_s is not None and self._clock.monotonic_s() - heard_s > silence_s:
+            if silence_s is None or self._clock.monotonic_s() - self._heard_s <= silence_s:
+                self._reconnector.set_connected(detail=self._detail())
+            elif self.link.state is not LinkState.DOWN:  # it stays lost until a picture comes
                 raise LostError(f"no picture for {silence_s:g} s", where=self.target)
-            self._reconnector.set_connected(detail=self._detail())
             await asyncio.sleep(self._folder.every)
 
     def _detail(self) -> str:

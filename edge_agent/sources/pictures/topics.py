@@ -113,6 +113,12 @@ class TopicCamera(CameraSource):
     async def _serve(self) -> None:
         await self._follow_arrivals()
 
+    async def stop(self) -> None:
+        """Stop delivering, and end the thread; safe when repeated, and before another start."""
+        await super().stop()
+        self._parsing.shutdown(wait=False, cancel_futures=True)
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+
     @property
     def max_payload(self) -> int:
         """The largest message that can hold a picture of it."""
