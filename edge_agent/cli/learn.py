@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from edge_agent.learning import TrainedBaseline
 
 HELP = "learn the healthy state of assets from their data, on the gateway, and write a model bundle"
-EXAMPLE = "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24"
+EXAMPLE = (
+    "edge-agent learn -c edge-agent.yaml --asset 'P-*' --hours 24\n"
+    "  edge-agent learn --images good-parts/ --asset press-1"
+)
 _LOADED = "A running daemon activates it within seconds; the previous version stays in models_dir."
 _TO_REPLAY = (
     "Score other data with it: edge-agent replay, with the same options and another --input."
