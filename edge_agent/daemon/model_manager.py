@@ -135,8 +135,8 @@ class ModelManager:
                 reasons.append(self._learn(asset, name) or "learning")
         if all(reasons):
             self.without[asset.id] = "; ".join(reasons) or _nothing(asset)
-        elif any(reasons):
-            log.error("asset has no model", extra={"asset": asset.id, "reason": max(reasons)})
+        elif missing := [reason for reason in reasons if reason not in {"", "learning"}]:
+            log.error("asset has no model", extra={"asset": asset.id, "reason": max(missing)})
 
     def _use_camera(self, asset: PlantAsset, use: ModelUse) -> str:
         """Let a model judge the pictures of a camera; returns why none does."""

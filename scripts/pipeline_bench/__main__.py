@@ -181,11 +181,11 @@ def cameras_section(folder: Path, seconds: float) -> None:
     print("| --- | --- | --- | --- | --- |")
     rows: dict[bool, list[tuple[float, ...]]] = {False: [], True: []}
     with broker(folder) as bus:
-        config = fleet_config(folder, bus.port, "asset", 500, hop=16, length=64, step_s=0.0)
+        config = fleet_config(folder, bus.port, "asset", 500, hop=1, length=8, step_s=0.0)
         cameras.add_cameras(config, folder)
         with DaemonProcess(config) as daemon:
-            load = Load(bus.port, "asset", assets=500, rate=5000.0)
-            load.warm_up()
+            load = Load(bus.port, "asset", assets=500, rate=500.0 * SIGNALS)
+            load.run(10.0)  # its windows are full then
             for is_on in (False, True) * _TURNS:
                 before, seen = daemon.cpu_s(), _pictures(daemon.url)
                 with ExitStack() as others:
