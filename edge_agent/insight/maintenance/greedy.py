@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.insight.maintenance.problem import Placement, Problem
 
 _MIXED: Final = 100  # orders by chance, but not more jobs in all than
-_WORK: Final = 2000
+_WORK: Final = 400
 _ROUNDS: Final = 12  # in which late jobs go first
 _IMPROVEMENTS: Final = 4  # passes over all jobs
 
@@ -62,7 +62,7 @@ def _ranks(problem: Problem) -> Sequence[Callable[[int], tuple[float, ...]]]:
 def _late_first(problem: Problem, order: list[int]) -> Schedule:
     """The plan of an order; as long as it helps, jobs that are late or left out go to the front."""
     best = _in_order(problem, order)
-    for _ in range(_ROUNDS):
+    for _ in range(min(_ROUNDS, _WORK // max(1, len(order)))):
         late = [number for number in order if _is_late(best, number)]
         if not late:
             break

@@ -219,11 +219,20 @@ class Schedule:
         Work pauses with the crew's shift and goes on with its next one in the same stop.
         """
         times, length = self.problem.times(stop, team), self.problem.jobs[job].length
-        for begin in range(len(times) - length + 1):
+        busy = self._busy[team]
+        free = self.problem.teams[team].count - self.problem.jobs[job].people
+        begin = 0
+        while begin + length <= len(times):
+            inside = range(begin + length - 1, begin - 1, -1)
+            full = next((n for n in inside if busy.get(times[n], 0) > free), None)
+            if full is not None:  # nothing that includes this slot fits
+                begin = full + 1
+                continue
             slots = tuple(times[begin : begin + length])
             one = Placement(job, stop, team, slots[0], slots[-1] + 1, slots)
             if self.fits(one):
                 return one
+            begin += 1
         return None
 
     def fits(self, one: Placement) -> bool:
