@@ -165,6 +165,7 @@ shifts:
     shifts:
       early: {start: "06:00", end: "14:00", days: [mon, fri], breaks: ["09:00-09:15"]}
       night: {start: "22:00", end: "06:00"}
+pictures: {max_pictures: 500, max_bytes: 8MiB, days: 30}
 shard: {index: 0, of: 1}
 standby: {enabled: false, lease: 5s}
 discovery:
