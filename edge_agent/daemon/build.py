@@ -181,7 +181,7 @@ class Parts:
         made = cameras.cameras_of(config, self.runtime, self.boundary, self.metrics, self.clock)
         if config.labelled.enabled is not False:
             writer = labelled_writer.picture_writer(config, self.metrics, self.clock)
-            made.labelled = self.feedback.pictures = writer
+            made.alarms.labelled = self.feedback.pictures = writer
         return made
 
     def _build_models(self) -> None:
@@ -204,7 +204,7 @@ class Parts:
             number,
             isolation=Isolation(metrics),
             engines=None if self.cameras is None else self.cameras.engines,
-            pictures=self.cameras,
+            pictures=None if self.cameras is None else self.cameras.alarms,
             accept_picture=None if self.cameras is None else self.cameras.accept,
         )
         self.verified = VerifiedModels(self.builder.verified, self.values)

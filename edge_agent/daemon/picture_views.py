@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.config.cameras import View
+    from edge_agent.models import Model
+    from edge_agent.models.runtime.picture_process import Inspected
+    from edge_agent.plant import PlantSignal
+    from edge_agent.signals import EncodedPicture
 
 _GREYS: Final = 255
 _DIGITS: Final = 4
@@ -77,6 +82,37 @@ class SeenPicture:
             "regions": [_rounded(one) for one in self.regions()],
             "map": None if self.heat is None else map_json(self.heat),
         }
+
+
+def seen_of(
+    picture: EncodedPicture, signal: PlantSignal, answer: Inspected, model: Model | None
+) -> SeenPicture:
+    """What the process and a model, if there is one, found in a picture."""
+    at_us = picture.at_ns // 1000
+    seen = SeenPicture(
+        f"{picture.camera}-{at_us:x}{secrets.token_hex(3)}",
+        picture.camera,
+        signal.asset.id,
+        at_us,
+        answer.width,
+        answer.height,
+        answer.thumbnail,
+        picture.part,
+        picture.data,
+        faults=answer.faults,
+    )
+    outputs = None if model is None else answer.outputs.get(model.sha256)
+    if model is None or outputs is None:
+        return seen
+    named = model.manifest.outputs.named()
+    by_role = {role: outputs[tensor][None] for role, tensor in named.items()}
+    seen.score = float(model.manifest.task_row.outputs_of(by_role).score[0])  # type: ignore[arg-type]
+    seen.limit = float(model.manifest.threshold)
+    seen.heat = None if "map" not in named else np.asarray(outputs[named["map"]], np.float32)
+    if "probabilities" in named:
+        shares = outputs[named["probabilities"]].tolist()
+        seen.classes = dict(zip(model.manifest.classes, shares, strict=False))
+    return seen
 
 
 def _rounded(region: Region) -> dict[str, float]:
@@ -143,3 +179,13 @@ def contributors_of(
         )
         for region, box in zip(regions, picture.boxes, strict=True)
     )
+
+
+def rate_hz(arrived_s: Sequence[float], now_s: float) -> float | None:
+    """Pictures a second lately; None if too few came."""
+    if len(arrived_s) < 2:  # noqa: PLR2004 (an interval)
+        return None
+    span_s = max(arrived_s[-1] - arrived_s[0], 1e-3)
+    mean_s = span_s / (len(arrived_s) - 1)
+    silent_s = now_s - arrived_s[-1]
+    return round(1.0 / max(mean_s, silent_s), 3)

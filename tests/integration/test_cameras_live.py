@@ -100,7 +100,7 @@ def seen(daemon: Daemon) -> dict[str, tuple[str | None, int]]:
     """Part and width of the newest picture of each camera that has one."""
     cameras = daemon.parts.cameras
     assert cameras is not None
-    states = {name: cameras._state(name).seen for name in daemon.runtime.config.cameras}
+    states = {name: cameras.states.of(name).seen for name in daemon.runtime.config.cameras}
     return {str(name): (one[-1].part, one[-1].width) for name, one in states.items() if one}
 
 
