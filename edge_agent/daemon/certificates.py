@@ -84,9 +84,10 @@ def _validities(config: Config) -> Iterator[Validity]:
 
 
 def links_of(config: Config) -> Iterator[tuple[str, object]]:
-    """`source.NAME`, `sink.NAME` and `opcua_server` with their structs."""
+    """`source.NAME`, `sink.NAME`, `camera.NAME` and `opcua_server` with their structs."""
     yield from ((f"source.{name}", struct) for name, struct in config.sources.items())
     yield from ((f"sink.{name}", struct) for name, struct in config.sinks.items())
+    yield from ((f"camera.{name}", struct) for name, struct in config.cameras.items())
     if config.opcua_server.enabled:
         yield "opcua_server", config.opcua_server
 

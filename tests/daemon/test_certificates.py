@@ -10,7 +10,8 @@ from opcua_support import make_pair
 from support import value_of
 
 from edge_agent.clock import US_PER_S, FakeClock
-from edge_agent.config.schema import Config
+from edge_agent.config.cameras import Snapshot
+from edge_agent.config.schema import Config, PlantCamera
 from edge_agent.config.settings import OpcuaServer
 from edge_agent.config.types import Name
 from edge_agent.daemon.certificates import Certificates, certificate_problems
@@ -82,6 +83,26 @@ async def test_certificates_of_our_opcua_server_are_watched_when_it_is_on(
         assert [line.partition(": ")[0] for line in warned] == (
             ["opcua_server.certificate"] if is_on else []
         )
+
+
+async def test_certificates_of_a_camera_are_watched_and_named_by_their_key(
+    pair: Callable[..., Pair],
+) -> None:
+    """Its authority and our own one: as metrics, as faults of the camera, and in `check`."""
+    rig = Rig()
+    old, soon = pair("old", -20, -10), pair("soon", -1, 20)
+    seam = Snapshot("https://camera", ca=old.certificate, cert=soon.certificate, cert_key=soon.key)
+    rig.config = Config(cameras={Name("seam"): PlantCamera("P-1", http=seam)})
+    await rig.watch.read_files()
+    assert rig.left_days("camera.seam", "http.ca") == pytest.approx(-10, abs=0.01)
+    assert rig.left_days("camera.seam", "http.cert") == pytest.approx(20, abs=0.01)
+    assert [fault.what for fault in rig.watch.faults()] == ["certificate.seam"]
+    errors, warned = certificate_problems(rig.config)
+    assert [line.partition(": ")[0] for line in errors] == ["cameras.seam.http.ca"]
+    assert [line.partition(": ")[0] for line in warned] == ["cameras.seam.http.cert"]
+    pair("old", -1, 100)
+    await rig.watch.read_files()
+    assert [fault.what for fault in rig.watch.faults()] == ["certificate_expires.seam"]
 
 
 async def test_thirty_days_before_its_end_it_is_a_fault_of_lower_rank(
