@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 
 from edge_agent.config.types import Name
 from edge_agent.learning.pictures.graph import picture_model
@@ -58,6 +58,33 @@ def bright_model(threshold: float = 1.0) -> bytes:
         "threshold": [],
     }
     return picture_model(nodes, values, SIDE, shapes)
+
+
+def hanging_model() -> bytes:
+    """A graph that computes for ever."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["sum", "sum"], ["more"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["N"]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("more", TensorProto.FLOAT, ["N"]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Cast", ["picture"], ["f"], to=1),
+        helper.make_node("ReduceMean", ["f"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Loop", ["times", "", "mean"], ["score"], body=body),
+    ]
+    times = {"times": np.array(np.iinfo(np.int64).max)}
+    return picture_model(nodes, times, SIDE, {"score": ["N"]})
 
 
 def bright_golden() -> Golden:

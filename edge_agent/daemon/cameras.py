@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,7 +34,7 @@ from edge_agent.store import PictureFolder
 from edge_agent.values import BAD, SEVERITY_SHIFT, TensorBlock, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.config.schema import Config, PlantCamera
@@ -132,26 +134,33 @@ class Cameras:
             standby = self._runtime().pipeline.deployments.standby(str(now[0].manifest.name))
             if standby is not None or now != models:
                 more = () if standby is None else (standby,)
-                answer = await self._ask(picture, camera, (*now, *more))
+                answer = await self._ask(picture, camera, (*now, *more), answer.errors)
         self._metrics.picture_seconds.labels(picture.camera).observe(
             self._clock.monotonic_s() - begin_s
         )
         self._pass_on(picture, signal, answer, now)
 
     async def _ask(
-        self, picture: EncodedPicture, camera: PlantCamera, models: Sequence[Model]
+        self,
+        picture: EncodedPicture,
+        camera: PlantCamera,
+        models: Sequence[Model],
+        errors: Mapping[str, str] = MappingProxyType({}),
     ) -> Inspected:
+        """Ask all models but those that have failed with this picture: one may hang again."""
+        asked = dict.fromkeys(one.sha256 for one in models if one.sha256 not in errors)
         question = PictureQuestion(
             picture.camera,
             camera.view,
             limits=PictureLimits(camera.max_bytes, camera.max_pixels),
             **_seen_by(models),
-            models=tuple(dict.fromkeys(one.sha256 for one in models)),
+            models=tuple(asked),
         )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
+        answer = await loop.run_in_executor(
             self._inspecting, self._process.inspect, picture, question
         )
+        return replace(answer, errors={**errors, **answer.errors})
 
     def _pass_on(
         self,

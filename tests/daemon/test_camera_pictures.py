@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytest
 from daemon_support import fed_config
-from picture_models import SIDE, write_bright_bundle
+from picture_models import SIDE, hanging_model, write_bright_bundle
 from PIL import Image
 
+from edge_agent.daemon import cameras
 from edge_agent.daemon.daemon import Daemon
 from edge_agent.daemon.tables import load_config
+from edge_agent.models.runtime.picture_child import PictureQuestion
+from edge_agent.models.runtime.picture_engine import PictureGraph
+from edge_agent.models.runtime.picture_process import PictureProcess
 from edge_agent.signals import EncodedPicture
 
 if TYPE_CHECKING:
@@ -189,3 +194,26 @@ async def test_another_version_of_the_bundle_takes_over_and_gives_way(tmp_path: 
         await watched.show(scene(defect=True))
         assert watched.cameras.rows()[0]["version"] == "1"
         assert watched.transitions[-1].alarm.active
+
+
+async def test_a_version_whose_graph_hangs_gives_way_with_the_same_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that fails: the picture is no bad one, and it is asked once."""
+    monkeypatch.setattr(cameras, "PictureQuestion", partial(PictureQuestion, cpu_s=1.0))
+    async with Watched(tmp_path, alarm={"over": 1, "of": 1, "off_delay": "0s"}) as watched:
+        (tmp_path / "next").mkdir()
+        other = write_bright_bundle(tmp_path / "next", version="2", threshold=3.0)
+        new = await watched.daemon.runtime.models.load_model("bright", other)
+        watched.daemon.runtime.pipeline.deployments.replace_version(new)
+        await watched.show(scene())
+        runner = watched.cameras.engines.runner
+        assert isinstance(runner, PictureProcess)
+        runner.stop()  # the next one loads this graph
+        runner.add_graph(new.sha256, PictureGraph(hanging_model(), SIDE, ("score",)))
+        starts = runner.starts
+        await watched.show(scene(defect=True))
+        assert watched.cameras.rows()[0]["version"] == "1"
+        assert watched.cameras.rows()[0]["refused"] == 0
+        assert watched.transitions[-1].alarm.active
+        assert runner.starts == starts + 2

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
-from picture_models import bright_model, bright_outputs
+from picture_models import bright_model, bright_outputs, hanging_model
 from PIL import Image, ImageOps
 
 from edge_agent.config.cameras import View
@@ -29,6 +31,8 @@ from scripts.hostile_pictures import hostile_pictures, inspect_all, scene, with_
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from edge_agent.models.runtime.picture_process import Inspected
 
 RNG = np.random.default_rng(3)
 VIEW = View()
@@ -131,14 +135,55 @@ def test_a_picture_that_ends_its_process_costs_only_itself() -> None:
 
 
 def test_a_picture_that_computes_for_too_long_is_ended() -> None:
+    """It is the fault of the picture, not of the model that should judge it."""
     process = PictureProcess()
     try:
-        slow = ASKED._replace(cpu_s=1e-6)
+        process.add_graph("light", PictureGraph(bright_model(), 64, ("score", "map")))
+        slow = ASKED._replace(cpu_s=1e-6, models=("light",))
         found = process.inspect(encoded(jpeg(scene(RNG, 2400))), slow)
     finally:
         process.stop()
     assert found.reason == "timeout"
+    assert found.errors == {}
     assert "too long" in found.error
+
+
+def test_a_graph_that_hangs_is_an_error_of_its_model_and_the_others_judge(
+    own_process: PictureProcess,
+) -> None:
+    """The picture is good: another process decodes it again, for the others alone."""
+    process = own_process
+    process.add_graph("light", PictureGraph(bright_model(), 64, ("score", "map")))
+    process.add_graph("hangs", PictureGraph(hanging_model(), 64, ("score",)))
+    asked = ASKED._replace(models=("hangs", "light"), cpu_s=1.0)
+    found = process.inspect(encoded(jpeg(scene(RNG))), asked)
+    assert (found.status, found.error) == (GOOD, "")
+    assert set(found.outputs) == {"light"}
+    assert found.thumbnail
+    assert set(found.errors) == {"hangs"}
+    assert "while its graph ran: it takes too long" in found.errors["hangs"]
+    assert process.starts == 2
+
+
+def test_a_process_that_is_killed_while_a_graph_runs_is_no_error_of_its_model(
+    own_process: PictureProcess,
+) -> None:
+    """The kernel does so when other programs took the memory: a good version stays active."""
+    process = own_process
+    process.add_graph("hangs", PictureGraph(hanging_model(), 64, ("score",)))
+    image = encoded(jpeg(scene(RNG)))
+    assert process.inspect(image, ASKED).status == GOOD
+    child = psutil.Process(process.pid)
+    before_s = child.cpu_times().user
+    found: list[Inspected] = []
+    asked = ASKED._replace(models=("hangs",), cpu_s=60.0)
+    asking = threading.Thread(target=lambda: found.append(process.inspect(image, asked)))
+    asking.start()
+    while child.cpu_times().user < before_s + 0.5:  # it decodes in milliseconds
+        asking.join(0.01)
+    child.kill()
+    asking.join()
+    assert (found[0].reason, found[0].errors) == ("memory", {})
 
 
 def test_a_picture_without_data_keeps_the_status_of_its_source(process: PictureProcess) -> None:

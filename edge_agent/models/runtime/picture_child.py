@@ -1,7 +1,8 @@
 """The process that decodes the pictures of all cameras, so that no picture can harm the daemon.
 
 It reads questions from the socket in its first argument, each a pickle with the bytes of a picture
-behind it, and answers with JSON and the bytes of arrays, until the daemon closes the socket. It
+behind it, and answers with JSON and the bytes of arrays, until the daemon closes the socket. Before
+the answer it says which model judges now, so that the daemon knows which one has ended it. It
 trusts the daemon, but not the other way round: see `picture_process`.
 """
 
@@ -41,6 +42,7 @@ from edge_agent.signals import FAULTS, SIZE, Look, cut, faults_of, look_at, to_s
 from edge_agent.values import GOOD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -62,7 +64,8 @@ class PictureQuestion(NamedTuple):
 
     camera: its name; size: of the square that its model sees; reference: how the pictures of
     learning looked; square: True if the square itself is wanted, for learning. models: digests of
-    the graphs that judge it. cpu_s: the process ends itself if it computes for longer.
+    the graphs that judge it. cpu_s: the process ends itself if it decodes, or if one of the graphs
+    judges, for longer.
     """
 
     camera: str
@@ -76,10 +79,16 @@ class PictureQuestion(NamedTuple):
 
 
 class Inspector:
-    """Decodes, checks and judges pictures."""
+    """Decodes, checks and judges pictures.
 
-    def __init__(self) -> None:
+    on_judging: is told that a model begins, by its number in the question.
+    """
+
+    def __init__(
+        self, on_judging: Callable[[PictureQuestion, int], None] = lambda *_: None
+    ) -> None:
         self.graphs = PictureGraphs()
+        self._on_judging = on_judging
         self._masks: dict[tuple[Path, int], NDArray[np.bool_]] = {}
         self._same: dict[str, tuple[int, int]] = {}  # by camera: checksum, and how often in a row
 
@@ -109,19 +118,20 @@ class Inspector:
         if asked.square:
             arrays["square"] = square
         if not faults:
-            self._judge(asked.models, pixels, answer, arrays)
+            self._judge(asked, pixels, answer, arrays)
         answer["arrays"] = [[name, one.shape] for name, one in arrays.items()]
         return answer, list(arrays.values())
 
     def _judge(
         self,
-        models: tuple[str, ...],
+        asked: PictureQuestion,
         pixels: NDArray[np.uint8],
         answer: dict[str, Any],
         arrays: dict[str, NDArray[Any]],
     ) -> None:
         """Add what each model says, or why it says nothing."""
-        for number, digest in enumerate(models):
+        for number, digest in enumerate(asked.models):
+            self._on_judging(asked, number)
             try:
                 found = self.graphs.judge(digest, pixels)
             except ModelError as error:
@@ -168,12 +178,17 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
 def main() -> int:
     """Answer questions until the daemon closes the socket."""
     limit_process(int(sys.argv[2]))
-    inspector = Inspector()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
-        while head := _received(channel, HEAD.size):
+
+        def announce(asked: PictureQuestion, number: int) -> None:
+            signal.setitimer(signal.ITIMER_PROF, asked.cpu_s)  # a time of its own for each model
+            _send(channel, {"judging": number}, [])
+
+        inspector = Inspector(announce)
+        while head := received(channel, HEAD.size):
             length, behind = HEAD.unpack(head)
-            asked = pickle.loads(_received(channel, length))  # noqa: S301 (the daemon's)
-            data = _received(channel, behind)
+            asked = pickle.loads(received(channel, length))  # noqa: S301 (the daemon's)
+            data = received(channel, behind)
             cpu_s = asked.cpu_s if isinstance(asked, PictureQuestion) else GRAPH_CPU_S
             signal.setitimer(signal.ITIMER_PROF, cpu_s)  # SIGPROF ends it
             answer, arrays = _answer(inspector, asked, data)
@@ -224,8 +239,8 @@ def limit_process(memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon stops us
 
 
-def _received(channel: socket.socket, size: int) -> bytes:
-    """So many bytes; empty if the daemon has closed the socket."""
+def received(channel: socket.socket, size: int) -> bytes:
+    """So many bytes; empty if the other side has closed the socket."""
     data = bytearray(size)
     view, have = memoryview(data), 0
     while have < size:

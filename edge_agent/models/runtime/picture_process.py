@@ -22,7 +22,7 @@ import orjson
 
 from edge_agent.errors import ModelError
 from edge_agent.models.bundle.sandbox import child_command, child_environment
-from edge_agent.models.runtime.picture_child import GRAPH_CPU_S, HEAD, PictureQuestion
+from edge_agent.models.runtime.picture_child import GRAPH_CPU_S, HEAD, PictureQuestion, received
 from edge_agent.models.runtime.picture_decode import status_of
 from edge_agent.models.runtime.picture_graphs import GraphToForget, GraphToLoad, GraphToRun
 from edge_agent.signals import FAULTS, Look
@@ -48,7 +48,7 @@ _MAX_ARRAYS: Final = 32 << 20
 _MAX_TEXT: Final = 300
 _END_S: Final = 0.2
 _ENDED: Final[dict[int, tuple[str, str]]] = {
-    signal.SIGPROF: ("timeout", "it takes too long to decode"),
+    signal.SIGPROF: ("timeout", "it takes too long"),
     signal.SIGKILL: ("memory", "its process was killed: too much memory?"),
     signal.SIGSEGV: ("process", "its process crashed (SIGSEGV)"),
     signal.SIGABRT: ("process", "its process crashed (SIGABRT)"),
@@ -100,6 +100,7 @@ class PictureProcess:
         self._channel: socket.socket | None = None
         self._graphs: dict[str, PictureGraph] = {}  # by digest of their bundle's manifest
         self._sent: set[str] = set()  # those that the process has
+        self._judging = ""  # the model that judges the present picture, as the process said
         self.starts = 0
 
     def inspect(self, picture: EncodedPicture, asked: PictureQuestion) -> Inspected:
@@ -109,17 +110,33 @@ class PictureProcess:
             return Inspected(status, "no_picture", "its source delivered no picture")
         if len(picture.data) > asked.limits.max_bytes:
             return _refused("too_large", f"{len(picture.data)} bytes, more than max_bytes")
+        errors: dict[str, str] = {}
         with self._lock:
-            try:
-                errors = self._send_graphs(asked.models)
-                answer, blob = self._exchange(picture.data, asked)
-                return _inspected(answer, blob, asked.models, errors)
-            except (OSError, EOFError) as error:
-                return self._after_end(picture.camera, error)
-            except _UNREADABLE as error:
-                self._stop()
-                log.error("the process of pictures answers nonsense", extra={"reason": repr(error)})
-                return _refused("process", "its process does not answer as it should")
+            while (found := self._inspect(picture, asked, errors)) is None:
+                asked = asked._replace(models=tuple(m for m in asked.models if m not in errors))
+            return found
+
+    def _inspect(
+        self, picture: EncodedPicture, asked: PictureQuestion, errors: dict[str, str]
+    ) -> Inspected | None:
+        """The answer; None if a model has ended the process: its error is added to `errors`."""
+        self._judging = ""
+        try:
+            refused = self._send_graphs(asked.models)
+            answer, blob = self._exchange(picture.data, asked)
+            return _inspected(answer, blob, asked.models, errors | refused)
+        except (OSError, EOFError) as error:
+            judging = self._judging
+            found = self._after_end(picture.camera, error)
+            # Killed, or starved by other programs: neither is the fault of the model.
+            if not judging or isinstance(error, TimeoutError) or found.reason == "memory":
+                return found
+            errors[judging] = f"the process of pictures ended while its graph ran: {found.error}"
+            return None
+        except _UNREADABLE as error:
+            self._stop()
+            log.error("the process of pictures answers nonsense", extra={"reason": repr(error)})
+            return _refused("process", "its process does not answer as it should")
 
     @property
     def pid(self) -> int:
@@ -189,10 +206,12 @@ class PictureProcess:
         channel.settimeout(_START_S + _WALL * cpu_s)
         channel.sendall(HEAD.pack(len(question), len(data)) + question)
         channel.sendall(data)
-        length, behind = HEAD.unpack(_receive(channel, HEAD.size))
-        if length > _MAX_HEAD or behind > _MAX_ARRAYS:
-            raise ValueError("an answer of this length")
-        return orjson.loads(_receive(channel, length)), _receive(channel, behind)
+        for one in asked.models if isinstance(asked, PictureQuestion) else ():
+            answer, blob = _answer(channel)
+            if "judging" not in answer:
+                return answer, blob
+            self._judging = one
+        return _answer(channel)
 
     def _start(self) -> socket.socket:
         self._stop()
@@ -239,15 +258,18 @@ def _refused(reason: str, text: str) -> Inspected:
     return Inspected(status_of(reason), reason, text)
 
 
+def _answer(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
+    length, behind = HEAD.unpack(_receive(channel, HEAD.size))
+    if length > _MAX_HEAD or behind > _MAX_ARRAYS:
+        raise ValueError("an answer of this length")
+    return orjson.loads(_receive(channel, length)), _receive(channel, behind)
+
+
 def _receive(channel: socket.socket, size: int) -> bytes:
-    data = bytearray(size)
-    view, have = memoryview(data), 0
-    while have < size:
-        n = channel.recv_into(view[have:])
-        if not n:
-            raise EOFError
-        have += n
-    return bytes(data)
+    data = received(channel, size)
+    if len(data) < size:
+        raise EOFError
+    return data
 
 
 def _inspected(
