@@ -44,8 +44,9 @@ async def test_a_control_chart_is_drawn_read_as_a_table_and_commanded(tmp_path: 
         facts = await page.text(".facts-list")
         assert "Cpk" in facts
         assert "10.02" in facts or "10" in facts
+        last = "document.querySelector('.stack > section:last-child')"
+        await page.until(f"{last}.innerText.includes('PRESS-1 4299')")
         parts = await page.text(".stack > section:last-child")
-        assert "PRESS-1 4299" in parts
         assert "top: defect" in parts
         assert "force 90" in parts
         await page.js("document.querySelector('details').open = true")
