@@ -26,11 +26,13 @@ async def test_a_control_chart_is_drawn_read_as_a_table_and_commanded(tmp_path: 
     ):
         await page.until("document.querySelectorAll('.asset').length > 0")
         await page.js("location.hash = '#/quality'")
-        await page.until("document.querySelectorAll('.grid tbody tr').length > 10")
-        assert "out of control" in await page.text(".grid tbody tr.abnormal")
+        worst = "document.querySelector('.stack > section:first-child tr.abnormal')"
+        await page.until(f"{worst}?.innerText.includes('out of control')")
         await page.js("document.querySelector('.grid a').focus()")
         await page.press("Enter", "\r")
         await page.until("document.querySelectorAll('.control-chart .dot').length > 100")
+        await page.until("document.querySelector('.control-chart .specified') !== null")
+        await page.until("document.querySelector('.facts-list')?.innerText.includes('Cpk')")
         rows = await quality.points(ASSET, "bore", "")
         out = sum(any(rule != "spread" for rule in row["rules"]) for row in rows)
         first = "document.querySelector('.control-chart .strip')"
@@ -45,7 +47,7 @@ async def test_a_control_chart_is_drawn_read_as_a_table_and_commanded(tmp_path: 
         assert "Cpk" in facts
         assert "10.02" in facts or "10" in facts
         last = "document.querySelector('.stack > section:last-child')"
-        await page.until(f"{last}.innerText.includes('PRESS-1 4299')")
+        await page.until(f"{last}?.innerText.includes('PRESS-1 4299')")
         parts = await page.text(".stack > section:last-child")
         assert "top: defect" in parts
         assert "force 90" in parts

@@ -116,15 +116,20 @@ function showChart(box, page, asset, chart, product) {
     el("section", "", make("h2", {}, `${asset} ${chart} ${product}`, csv), said, picture.root, make("p", { className: "muted" }, t("legend")), facts.root, commandsOf(page, asset, chart, said), tables),
     parts.root,
   );
+  // Either answer may come first.
   let specification = null;
+  let drawn = null;
+  const draw = () => { if (drawn) picture.update(drawn, specification); };
   const rows = page.poll(`/api/quality?asset=${encodeURIComponent(asset)}`, (all) => {
     const mine = all.find((one) => one.chart === chart && one.product === product);
     if (!mine) return;
     specification = ["individuals", "xbar_r", "xbar_s"].includes(mine.kind) ? mine.specification : null;
     facts.update(factsOf(t, mine));
+    draw();
   }, 5000);
   const points = page.poll(`/api/quality/points?${query}`, (found) => {
-    picture.update(found, specification);
+    drawn = found;
+    draw();
     table.update(found.slice(-SHOWN).reverse(), (row) => String(row.at_ms));
   }, 5000);
   return () => [rows, points, parts].forEach((one) => one.end());
