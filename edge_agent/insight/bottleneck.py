@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.insight.buffers import Buffer, find_buffers
+from edge_agent.insight.hidden_waits import hides_waits
 from edge_agent.insight.line_answer import Bottleneck, Gain, Station
 from edge_agent.insight.line_histories import draw_histories
 from edge_agent.insight.line_model import (
     BLOCKED,
     DOWN,
+    IDLE,
     RUNNING,
     SETUP,
     STARVED,
@@ -47,12 +49,16 @@ _LANES: Final = 48
 _PARTS: Final = 800
 _WARM: Final = 120
 _SURE: Final = 0.65
+_SURE_IF_IDLE: Final = 0.85
+_MOST_IDLE: Final = 0.1  # of the time of a machine; above, its flags blocked or starved may lack
 _TIE: Final = 0.05  # of the best gain: machines that are so close are equally good
 _SET: Final = 0.8
 _MOST_NAMED: Final = 3
 _FITS: Final = 0.12  # root mean square of shares of time
 _RATE_FITS: Final = 0.12
 _WAITS_OUTSIDE: Final = 0.15
+_NEVER_WAITS: Final = 0.002  # share of time
+_FLAGS_OFF: Final = 0.03  # shares of time that differ by so little are equal
 _INTERVAL: Final = (0.05, 0.95)
 _RESAMPLED: Final = 200
 
@@ -145,7 +151,8 @@ def _answer(found: Learned) -> Bottleneck:
     sums, names = found.sums, found.data.machines
     order = np.argsort(-found.gains.faster.mean(axis=1), kind="stable")
     confidence = float(found.gains.chances()[order[0]])
-    doubts = doubts_about(found) + (["tie"] if confidence < _SURE else [])
+    doubts = doubts_about(found, int(order[0]))
+    doubts += ["tie"] if confidence < _least_confidence(sums) else []
     turning = turning_point(sums.share(BLOCKED), sums.share(STARVED))
     parts = float(sums.parts.sum())
     seconds = float(sums.seconds.sum(axis=(0, 2)).max())
@@ -162,6 +169,11 @@ def _answer(found: Learned) -> Bottleneck:
         _stations(found),
         tuple(found.buffers),
     )
+
+
+def _least_confidence(sums: BlockSums) -> float:
+    """To name a machine; more if a machine is idle for long: nothing says what it waits for."""
+    return _SURE_IF_IDLE if sums.share(IDLE).max() > _MOST_IDLE else _SURE
 
 
 def _chosen(found: Learned, order: NDArray[np.intp], *, sure: bool) -> list[int]:
@@ -187,27 +199,35 @@ def turning_point(blocked: Floats, starved: Floats) -> int | None:
     return min(found, key=lambda at: float(blocked[at] + starved[at]))
 
 
-def _may_limit(at: int, blocked: Floats, starved: Floats) -> bool:
-    """True if its neighbours wait as they do around a bottleneck."""
-    before = at == 0 or blocked[at - 1] >= starved[at - 1]
-    behind = at == len(blocked) - 1 or starved[at + 1] >= blocked[at + 1]
+def _may_limit(at: int, blocked: Floats, starved: Floats, off: float = 0.0) -> bool:
+    """True if its neighbours wait as they do around a bottleneck; off: or differ by less."""
+    before = at == 0 or blocked[at - 1] >= starved[at - 1] - off
+    behind = at == len(blocked) - 1 or starved[at + 1] >= blocked[at + 1] - off
     return bool(before and behind)
 
 
-def doubts_about(found: Learned) -> list[str]:
-    """Why the data itself may not be trusted; see `DOUBTS`."""
+def doubts_about(found: Learned, best: int) -> list[str]:
+    """Why the data itself may not be trusted if it names machine `best`; see `DOUBTS`."""
     blocked, starved = found.sums.share(BLOCKED), found.sums.share(STARVED)
     doubts = []
     unseen = np.flatnonzero(found.known < FULL_KNOWN).tolist()
-    if any(_may_limit(at, blocked, starved) for at in unseen):
+    if any(_may_limit(at, blocked, starved, _FLAGS_OFF) for at in unseen):
         doubts.append("unseen")
     if not (blocked.any() or starved.any()):
         return [*doubts, "no_waits"]
     doubts += ["supply"] if starved[0] > _WAITS_OUTSIDE else []
     doubts += ["demand"] if blocked[-1] > _WAITS_OUTSIDE else []
-    if not doubts and not fits(found):
+    if not doubts and (waits_as_work(found, best) or not fits(found)):
         doubts.append("contradiction")
     return doubts
+
+
+def waits_as_work(found: Learned, at: int) -> bool:
+    """True if a machine seems to report that it runs while it waits: it would look like a limit."""
+    blocked, starved = found.sums.share(BLOCKED), found.sums.share(STARVED)
+    never = blocked[at] + starved[at] < _NEVER_WAITS
+    elsewhere = not _may_limit(at, blocked, starved, _FLAGS_OFF)
+    return bool(never and elsewhere) or hides_waits(found.data, at)
 
 
 def fits(found: Learned) -> bool:

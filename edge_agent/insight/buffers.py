@@ -63,7 +63,7 @@ def _known(data: LineData, behind: int) -> Buffer | None:
 
 def _counted(data: LineData, behind: int) -> Buffer | None:
     """Parts between two machines when the first is blocked, less those when the second starves."""
-    if not (_counts_singly(data, behind) and _counts_singly(data, behind + 1)):
+    if not (counts_singly(data, behind) and counts_singly(data, behind + 1)):
         return None
     full_at = _middles(data, behind, BLOCKED)
     empty_at = _middles(data, behind + 1, STARVED)
@@ -76,7 +76,8 @@ def _counted(data: LineData, behind: int) -> Buffer | None:
     return Buffer(middle, low, high, "counts")
 
 
-def _counts_singly(data: LineData, machine: int) -> bool:
+def counts_singly(data: LineData, machine: int) -> bool:
+    """True if nearly all counts of a machine are of one part."""
     mine = data.counts.parts[data.counts.machine == machine]
     return len(mine) > 0 and bool(np.mean(mine == 1) > _SINGLY)
 

@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.insight import CODES, LineData, MachineState, StateLog, find_bottleneck
 from edge_agent.insight.bottleneck import turning_point
+from edge_agent.insight.hidden_waits import hides_waits
 from edge_agent.insight.line_simulation import same_line, simulate
 from scripts.rigs.lines import TrueLine, data_of, record
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NAMES = ("S1", "S2", "S3", "S4", "S5")
 UNKNOWN = CODES[MachineState.UNKNOWN]
 BLOCKED, STARVED = CODES[MachineState.BLOCKED], CODES[MachineState.STARVED]
+RUNNING, IDLE = CODES[MachineState.RUNNING], CODES[MachineState.IDLE]
 
 
 def line_of(cycle_s: list[float], buffer: int = 4) -> TrueLine:
@@ -114,12 +116,54 @@ def test_swapped_flags_are_a_contradiction() -> None:
     assert found.verdict == "not_sure"
 
 
-def test_running_while_it_starves_is_no_bottleneck() -> None:
-    """A machine that reports running all the time is not named for that."""
-    data = clear_line()
-    last = (data.log.machine == len(NAMES) - 1) & (data.log.state == STARVED)
-    found = find_bottleneck(with_states(data, np.where(last, 0, data.log.state)))
+@cache
+def close_line() -> LineData:
+    """A line whose machines are nearly as slow as the third one, for a day."""
+    line = line_of([36, 37, 40, 37, 36])
+    return data_of(line, record(line, 1, 24.0))
+
+
+def saying(data: LineData, machine: int, states: tuple[int, ...], said: int) -> LineData:
+    """The same, but a machine says something else while it is in these states."""
+    told = (data.log.machine == machine) & np.isin(data.log.state, states)
+    return with_states(data, np.where(told, said, data.log.state))
+
+
+def test_a_close_line_is_named() -> None:
+    """With right states the slowest machine is named, also where it waits for its neighbours."""
+    found = find_bottleneck(close_line())
+    assert (found.verdict, found.named) == ("named", ("S3",))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "waits"),
+    [(4, (STARVED,)), (0, (BLOCKED,)), (1, (BLOCKED, STARVED)), (3, (BLOCKED, STARVED))],
+)
+def test_running_while_it_waits_is_no_bottleneck(hidden: int, waits: tuple[int, ...]) -> None:
+    """A machine that says it runs while it waits looks slowest, and is not named for that."""
+    found = find_bottleneck(saying(close_line(), hidden, waits, RUNNING))
+    assert found.by_active == found.named[0] == NAMES[hidden]
     assert found.verdict == "not_sure"
+    assert "contradiction" in found.doubts
+
+
+def test_work_that_does_not_follow_the_buffers_hides_no_waits() -> None:
+    """Nobody is suspected on a line with right states; a neighbour of the slowest that lies is."""
+    data = close_line()
+    assert not any(hides_waits(data, machine) for machine in range(len(NAMES)))
+    assert hides_waits(saying(data, 3, (STARVED,), RUNNING), 3)
+    assert hides_waits(saying(data, 1, (BLOCKED,), RUNNING), 1)
+
+
+def test_a_machine_that_is_idle_for_long_asks_for_more_confidence() -> None:
+    """Where waits are told as idle, a close bottleneck is not sure, and a clear one is named."""
+    line = line_of([36, 37, 38, 36, 30])
+    close = data_of(line, record(line, 1, 24.0))
+    assert find_bottleneck(close).verdict == "named"
+    found = find_bottleneck(saying(close, 4, (STARVED,), IDLE))
+    assert (found.verdict, found.named[0], found.doubts) == ("not_sure", "S3", ("tie",))
+    found = find_bottleneck(saying(clear_line(), 4, (STARVED,), IDLE))
+    assert (found.verdict, found.named) == ("named", ("S3",))
 
 
 def test_a_silent_bottleneck_is_not_sure() -> None:
