@@ -59,6 +59,7 @@ _RATE_FITS: Final = 0.12
 _WAITS_OUTSIDE: Final = 0.15
 _NEVER_WAITS: Final = 0.002  # share of time
 _FLAGS_OFF: Final = 0.03  # shares of time that differ by so little are equal
+_UNSEEN_OFF: Final = 0.1  # the same around a machine that is not seen
 _INTERVAL: Final = (0.05, 0.95)
 _RESAMPLED: Final = 200
 
@@ -211,7 +212,7 @@ def doubts_about(found: Learned, best: int) -> list[str]:
     blocked, starved = found.sums.share(BLOCKED), found.sums.share(STARVED)
     doubts = []
     unseen = np.flatnonzero(found.known < FULL_KNOWN).tolist()
-    if any(_may_limit(at, blocked, starved, _FLAGS_OFF) for at in unseen):
+    if any(_may_limit(at, blocked, starved, _UNSEEN_OFF) for at in unseen):
         doubts.append("unseen")
     if not (blocked.any() or starved.any()):
         return [*doubts, "no_waits"]
