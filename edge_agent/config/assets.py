@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config.problem import KeyPath, Notes, shown
@@ -107,7 +108,15 @@ def _wanted(signals: Mapping[Name, Signal]) -> dict[Name, set[str]]:
 
 
 def expand_range(pattern: str) -> Iterator[str]:
-    """`P-{001..003}` yields P-001, P-002, P-003; a name without a range yields itself."""
+    """`P-{001..003}` yields P-001, P-002, P-003; a name without a range yields itself.
+
+    Of more than MAX_ASSETS, which the config's check refuses, only the first ones: other checks run
+    all the same.
+    """
+    return islice(_expanded(pattern), MAX_ASSETS)
+
+
+def _expanded(pattern: str) -> Iterator[str]:
     match = _RANGE.search(pattern)
     if match is None:
         yield pattern
@@ -115,7 +124,7 @@ def expand_range(pattern: str) -> Iterator[str]:
     low, high = match.groups()
     for number in range(int(low), int(high) + 1):
         middle = str(number).zfill(len(low))
-        yield from expand_range(pattern[: match.start()] + middle + pattern[match.end() :])
+        yield from _expanded(pattern[: match.start()] + middle + pattern[match.end() :])
 
 
 def range_size(pattern: str) -> int:

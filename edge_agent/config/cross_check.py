@@ -36,6 +36,10 @@ def crosscheck(config: Config, notes: Notes) -> None:
     """Note every contradiction between parts of the config."""
     for check in _CHECKS:
         check(config, notes)
+    unread = {str(path[0]) for path in notes.broken if path}
+    for check, sections in _OF_WHOLE_SECTIONS:
+        if not (notes.unread or unread & sections):
+            check(config, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +376,7 @@ def _maintenance_sink(config: Config) -> str:
 def _maintenance(config: Config, notes: Notes) -> None:
     """Proposals go to a sink that tells people."""
     sink = _maintenance_sink(config)
-    if not sink or ("sinks",) in notes.broken:
+    if not sink:
         return
     path: KeyPath = ("maintenance", "sink")
     if sink not in config.sinks:
@@ -382,12 +386,10 @@ def _maintenance(config: Config, notes: Notes) -> None:
 
 
 def _charts(config: Config, notes: Notes) -> None:
-    if not {("templates",), ("assets",)} & notes.broken:
-        check_charts(config, notes, discovers=any(discovering(config)))
+    check_charts(config, notes, discovers=any(discovering(config)))
 
 
 _CHECKS: Final = (
-    _maintenance,
     _routes,
     _references,
     _sources,
@@ -400,12 +402,18 @@ _CHECKS: Final = (
     _models,
     check_assets,
     check_learning,
-    check_lines,
-    check_cameras,
     _runtime,
     _alarms_and_logs,
     _http,
     _standby,
     _trends,
-    _charts,
+)
+# They read what others wrote, so these sections must have no problem: what refers to a thing that
+# is there but broken is not blamed as well, and no check meets a value that could not be read.
+_MACHINES: Final = frozenset({"templates", "assets"})
+_OF_WHOLE_SECTIONS: Final[tuple[tuple[Callable[[Config, Notes], None], frozenset[str]], ...]] = (
+    (_maintenance, _MACHINES | {"maintenance", "sinks"}),
+    (check_lines, _MACHINES | {"lines", "shifts"}),
+    (check_cameras, _MACHINES | {"cameras", "sources"}),
+    (_charts, _MACHINES | {"control_charts"}),
 )

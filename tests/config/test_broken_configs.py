@@ -301,7 +301,7 @@ def test_all_problems_are_listed_at_once(
         ("  site: north", "  siet: north"),
         ("    port: 8883", "    port: none"),
         ("        source: north-bus", "        source: nowhere"),
-        ("  V-1:", "  P-001:"),
+        ("  V-1:", "  P-001: {template: pump, variables: {bay: b7}}\n  V-1:"),
         ("  languages: [en, de]", "  languages: []"),
     ]
     for old, new in broken:
