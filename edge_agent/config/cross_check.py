@@ -37,9 +37,9 @@ def crosscheck(config: Config, notes: Notes) -> None:
     for check in _CHECKS:
         check(config, notes)
     unread = {str(path[0]) for path in notes.broken if path}
-    for check, sections in _OF_WHOLE_SECTIONS:
+    for whole, sections in _OF_WHOLE_SECTIONS:
         if not (notes.unread or unread & sections):
-            check(config, notes)
+            whole(config, notes)
 
 
 @dataclass(frozen=True, slots=True)
