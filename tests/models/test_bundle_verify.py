@@ -300,7 +300,7 @@ def _lying_header() -> bytes:
         (_zip("in.x.npy", bytes(100 << 20)), "unpack to more than 64 MiB"),
         (
             _zip("in.x.npy", _npy(np.array([_Boom()], object), allow_pickle=True)),
-            "not float32 or int64",
+            "not float32, int64 or uint8",
         ),
         (_zip("in.x.npy", pickle.dumps(_Boom())), "golden vectors"),
         (_zip("in.x.npy", _lying_header()), "golden vectors"),
