@@ -108,7 +108,9 @@ async def test_a_planned_stop_hands_the_alarm_over_with_its_acknowledgement(
             await stopping
             Feed(bus, now_ms() - 3_000).send("P-2", 30, flow=14.0)
             await until(lambda: raises(bus, "P-2"), "raised by the other one", WAIT_S)
-            await until(lambda: bus.bodies("/_svc/gateway/status")[-1:] == [b"online"], "online", WAIT_S)
+            await until(
+                lambda: bus.bodies("/_svc/gateway/status")[-1:] == [b"online"], "online", WAIT_S
+            )
             await asyncio.sleep(0.5)
             states = second.states()
     await asyncio.to_thread(bus.stop)

@@ -11,7 +11,12 @@ from edge_agent.config.types import Name
 from edge_agent.models.bundle.manifest import InputSpec
 from edge_agent.models.bundle.tasks import OutputNames, Task
 from edge_agent.signals.bindings import Binding
-from edge_agent.signals.input_kinds import INPUT_KINDS, BlockInputs, signs_of_life
+from edge_agent.signals.input_kinds import (
+    INPUT_KINDS,
+    PICTURE_KINDS,
+    BlockInputs,
+    signs_of_life,
+)
 from edge_agent.values import BAD, TensorBlock, columns
 
 CAMERAS = (InputSpec("top", kind=KIND, length=2), InputSpec("side", kind=KIND, length=3))
@@ -114,5 +119,6 @@ def test_what_an_input_lacks_is_told_by_its_row(wrong: InputSpec, told: str) -> 
 
 
 def test_every_kind_that_a_config_may_name_has_its_row() -> None:
-    """The names in the config are those of the table."""
-    assert {*Kind} == {*INPUT_KINDS}
+    """The names in the config are those of the table; pictures come from `cameras`, not signals."""
+    assert {*Kind} - {Kind.PICTURE} == {*INPUT_KINDS}
+    assert set(PICTURE_KINDS) == {Kind.PICTURE}
