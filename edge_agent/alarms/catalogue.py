@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from edge_agent.config.control_charts import ControlChart
-    from edge_agent.config.limit_rules import LimitRule
+    from edge_agent.config.limits import Limit
     from edge_agent.config.schema import Gateway, ModelUse
     from edge_agent.messages import Alarm
     from edge_agent.plant import PlantAsset, PlantSignal
@@ -149,32 +149,17 @@ def use_name_of(use: ModelUse) -> str:
     return use.name or use.bundle
 
 
-def _limit_rule(rule: LimitRule) -> AlarmRule:
-    """The rule of a limit's alarm; its delays and deadband are applied before the table."""
-    config = rule.config
+def _decided_before(config: Limit | ControlChart, severity: int) -> AlarmRule:
+    """The rule of an alarm of a limit or chart; how long it stays is decided before the table."""
     return AlarmRule(
         off_delay=Duration(0),
         deadband=0.0,
         recovery=0.0,
-        severity=rule.severity,
+        severity=severity,
         ne107=config.ne107,
         failure_mode=config.failure_mode,
         message=config.message,
         advice=config.advice,
-    )
-
-
-def _chart_rule(chart: ControlChart) -> AlarmRule:
-    """The rule of a chart's alarm; how long it stays is decided before the table."""
-    return AlarmRule(
-        off_delay=Duration(0),
-        deadband=0.0,
-        recovery=0.0,
-        severity=chart.severity,
-        ne107=chart.ne107,
-        failure_mode=chart.failure_mode,
-        message=chart.message,
-        advice=chart.advice,
     )
 
 
@@ -242,7 +227,7 @@ class AlarmCatalogue:
             )
             for rule in rules_of(signal.config):
                 known[limit_alarm_id(signal, rule.name)] = AlarmPolicy(
-                    asset.id, asset.path, _limit_rule(rule), "limit"
+                    asset.id, asset.path, _decided_before(rule.config, rule.severity), "limit"
                 )
         known[silent_alarm_id(asset.id)] = AlarmPolicy(
             asset.id, asset.path, template.quality_alarm, "quality", "data_manipulation"
@@ -263,7 +248,7 @@ class AlarmCatalogue:
         for name, chart in self._charts.items():
             if chart.covers(asset.id):
                 known[chart_alarm_id(asset.id, name)] = AlarmPolicy(
-                    asset.id, asset.path, _chart_rule(chart), "limit"
+                    asset.id, asset.path, _decided_before(chart, chart.severity), "limit"
                 )
         if asset.id in self._cycles:
             known[cycle_alarm_id(asset.id)] = AlarmPolicy(asset.id, asset.path, _CYCLE_RULE)

@@ -69,6 +69,7 @@ __all__ = [
     "lines",
     "list_lines",
     "load",
+    "local_time",
     "maintenance",
     "notify",
     "parse_cycle",

@@ -10,13 +10,12 @@ from pathlib import Path  # noqa: TC003 (the loader reads the hints)
 from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo
 
-from edge_agent.config.notify import Day
+from edge_agent.config.local_time import Day, hours_problems
 from edge_agent.config.types import Between, Duration, Name, Secret, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00")
 # The frequencies at which plants stop; a rule by the second would never end.
 _REPEAT: Final = re.compile(r"FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;[A-Z]+=[A-Z0-9,+-]+)*", re.ASCII)
 _REPEAT_HINT: Final = "write a rule of RFC 5545 such as FREQ=WEEKLY;BYDAY=SA"
@@ -44,9 +43,7 @@ class WorkingHours:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
-        for key in ("start", "end"):
-            if not _CLOCK.fullmatch(getattr(self, key)):
-                yield key, "is no time of day such as 06:00"
+        yield from hours_problems(self.start, self.end, or_midnight=True)
         if self.start == self.end:
             yield "end", "is the same as start: write 00:00 and 24:00 for a whole day"
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
+from edge_agent.config.local_time import Day, hours_problems
 from edge_agent.config.types import Between, Duration, Name
 from edge_agent.messages import TransitionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-
-
-class Day(StrEnum):
-    """A day of the week on which quiet hours begin."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +24,7 @@ class Quiet:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield contradictions as (key, message)."""
-        for key in ("start", "end"):
-            if not _CLOCK.fullmatch(getattr(self, key)):
-                yield key, "is no time of day such as 22:00"
+        yield from hours_problems(self.start, self.end)
         if self.start == self.end:
             yield "end", "is the same as start: write two entries, or 00:00 and 23:59"
 
@@ -98,12 +81,6 @@ class Notify:
             seen.add(at)
             at = self.routes[at].escalate_to
         return at == name
-
-
-def minutes_of(clock: str) -> tuple[int, int]:
-    """Hour and minute of a time of day such as 22:00."""
-    hour, minute = clock.split(":")
-    return int(hour), int(minute)
 
 
 def _is_zone(name: str) -> bool:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from edge_agent.config.notify import Day, minutes_of
+from edge_agent.config.local_time import Day, is_clock, minute_of_day
 from edge_agent.config.problem import Wrong
 from edge_agent.config.types import Name  # noqa: TC001 (the loader reads the hints)
 
@@ -17,22 +17,6 @@ if TYPE_CHECKING:
 
 DAY_MIN: Final = 1440
 _WEEK_MIN: Final = 7 * DAY_MIN
-_CLOCK_PARTS: Final = 2
-
-
-def is_clock(text: str) -> bool:
-    """True for a time of day such as 06:00."""
-    parts = text.split(":")
-    if len(parts) != _CLOCK_PARTS or not all(one.isdecimal() and one.isascii() for one in parts):
-        return False
-    hour, minute = (int(one) for one in parts)
-    return len(parts[1]) == len("00") and len(parts[0]) <= len("00") and hour < 24 and minute < 60  # noqa: PLR2004 (a clock)
-
-
-def minute_of_day(clock: str) -> int:
-    """Minutes since midnight of a time of day."""
-    hour, minute = minutes_of(clock)
-    return 60 * hour + minute
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from edge_agent.daemon.commands import Commands
 from edge_agent.daemon.error_boundary import ErrorBoundary
 from edge_agent.daemon.links import Links
 from edge_agent.daemon.model_audit import ModelAudit
+from edge_agent.daemon.optional_parts import Around, OptionalParts
 from edge_agent.daemon.pair import Pair
 from edge_agent.daemon.pipeline_loop import PipelineLoop
 from edge_agent.daemon.reloader import Reloader, RuntimeReplacer
@@ -66,15 +67,10 @@ if TYPE_CHECKING:
     from edge_agent.config.schema import Config
     from edge_agent.daemon.cameras import Cameras
     from edge_agent.daemon.labelled_windows import LabelledWindows
-    from edge_agent.daemon.line_analyses import LineAnalyses
-    from edge_agent.daemon.line_publisher import LinePublisher
-    from edge_agent.daemon.line_recorder import LineRecorder
-    from edge_agent.daemon.maintenance_planner import MaintenancePlanner
-    from edge_agent.daemon.quality_recorder import QualityRecorder
     from edge_agent.daemon.runtime import Runtime
     from edge_agent.daemon.status import AssetCommand
     from edge_agent.daemon.trend_recorder import TrendRecorder
-    from edge_agent.messages import Fault, Observation
+    from edge_agent.messages import Fault
     from edge_agent.opcua_server.server import OpcuaServer
     from edge_agent.ops.routes import Route
     from edge_agent.service.oip import Oip
@@ -95,11 +91,6 @@ class Parts:
     text: OpenAi | None = None
     trends: TrendRecorder | None = None
     cameras: Cameras | None = None
-    lines: LineRecorder | None = None
-    line_publisher: LinePublisher | None = None
-    line_analyses: LineAnalyses | None = None
-    quality: QualityRecorder | None = None
-    maintenance: MaintenancePlanner | None = None
     opcua: OpcuaServer | None = None
 
     def __init__(self, config: Config, path: Path | None, clock: Clock) -> None:
@@ -121,12 +112,7 @@ class Parts:
         self._build_reload()
         if config.trends.enabled:
             self._build_trends(config)
-        if config.lines:
-            self._build_lines(config)
-        if config.control_charts:
-            self._build_quality(config)
-        if config.maintenance is not None:
-            self._build_maintenance()
+        self.optional = OptionalParts(config, self._around())
         self._build_supervisor()
         self._build_api(config)
 
@@ -255,50 +241,17 @@ class Parts:
         trends = Trends(path, config.trends.max_bytes, beside)
         self.trends = TrendRecorder(self.runtime, trends, self.clock)
 
-    def _build_lines(self, config: Config) -> None:
-        """The states and shifts of lines; a gateway without them does not import their modules."""
-        from edge_agent.daemon import line_analyses, line_publisher, line_recorder  # noqa: PLC0415
-
-        file = line_recorder.line_file(config.store.path)
-        self.lines = line_recorder.LineRecorder(self.runtime, file, self.metrics, self.clock)
-        self.line_publisher = line_publisher.LinePublisher(
-            self.runtime, self.lines, self.publisher, self.clock
-        )
-        lines, trends = self.lines, self.trends
-        self.line_analyses = line_analyses.LineAnalyses(
-            lambda: self.runtime().config,
-            lines.ask,
-            lambda: lines.work.book,
-            self.line_publisher.publish_bottleneck,
-            self._observe,
+    def _around(self) -> Around:
+        """What lines, charts and the plan use of the daemon."""
+        return Around(
+            self.runtime,
+            self.publisher,
+            self.values,
+            self.loop.wake,
+            self.trends,
+            self.cameras,
             self.metrics,
             self.clock,
-            lambda: trends.trends if trends else None,
-        )
-
-    async def _observe(self, seen: Observation) -> None:
-        """Tell the alarm table what was found beside the pipeline."""
-        found = self.runtime().alarms.accept_observation(seen)
-        await self.publisher.send(found, self.clock.now_us())
-
-    def _build_quality(self, config: Config) -> None:
-        """The thread of the control charts; a gateway without them does not import it."""
-        from edge_agent.daemon.quality_recorder import QualityRecorder  # noqa: PLC0415
-        from edge_agent.insight.quality.part_store import PartStore  # noqa: PLC0415
-
-        store = config.store.path
-        parts = PartStore(store.with_name(f"{store.name}.parts"), config.part_records.max_parts)
-        audit, wake = self.values.audit, self.loop.wake
-        self.quality = QualityRecorder(self.runtime, parts, self.metrics, audit, wake, self.clock)
-        if self.cameras is not None:
-            self.cameras.on_judged = self.quality.add_picture
-
-    def _build_maintenance(self) -> None:
-        """The maintenance plan; a gateway without it does not import its modules."""
-        from edge_agent.daemon.maintenance_planner import MaintenancePlanner  # noqa: PLC0415
-
-        self.maintenance = MaintenancePlanner(
-            self.runtime, self.publisher, self.values, self.metrics, self.clock
         )
 
     def _build_supervisor(self) -> None:
@@ -315,9 +268,7 @@ class Parts:
             self.reloader.faults,
             self.pair.faults,
             *([self.trends.faults] if self.trends else []),
-            *([self.lines.faults] if self.lines else []),
-            *([self.quality.faults] if self.quality else []),
-            *([self.maintenance.faults] if self.maintenance else []),
+            self.optional.faults,
             lambda: self.http.faults() + (self.grpc.faults() if self.grpc else []),
             lambda: self.opcua.faults() if self.opcua else [],
             *_faults_of_runtime(runtime, clock),
@@ -357,10 +308,7 @@ class Parts:
         ]
         routes += [] if self.trends is None else _trend_routes(self.trends, self.status)
         routes += [] if self.cameras is None else _camera_routes(self.cameras)
-        routes += [] if self.lines is None else _line_routes(self.lines, self.clock)
-        routes += [] if self.line_analyses is None else _bottleneck_routes(self.line_analyses)
-        routes += [] if self.quality is None else _quality_routes(self.quality)
-        routes += [] if self.maintenance is None else _plan_routes(self.maintenance, config)
+        routes += self.optional.routes(config)
         oip = self._build_inference() if config.inference.enabled else None
         routes += [] if oip is None else oip.routes()
         text = self._build_text(config) if config.language.engine != "none" else None
@@ -477,34 +425,6 @@ def _camera_routes(cameras: Cameras) -> list[Route]:
     from edge_agent.service import camera_api  # noqa: PLC0415
 
     return camera_api.camera_routes(cameras)
-
-
-def _line_routes(lines: LineRecorder, clock: Clock) -> list[Route]:
-    """The routes of lines."""
-    from edge_agent.service import lines_api  # noqa: PLC0415
-
-    return lines_api.LinesApi(lines, clock).routes()
-
-
-def _bottleneck_routes(analyses: LineAnalyses) -> list[Route]:
-    """The routes of bottlenecks."""
-    from edge_agent.service import bottleneck_api  # noqa: PLC0415
-
-    return bottleneck_api.bottleneck_routes(analyses)
-
-
-def _quality_routes(recorder: QualityRecorder) -> list[Route]:
-    """The routes of charts and parts."""
-    from edge_agent.service import quality_api  # noqa: PLC0415
-
-    return quality_api.quality_routes(recorder)
-
-
-def _plan_routes(planner: MaintenancePlanner, config: Config) -> list[Route]:
-    """The route of the maintenance plan."""
-    from edge_agent.service import plan_api  # noqa: PLC0415
-
-    return plan_api.plan_routes(lambda: planner.plan, config.alarms.languages[0])
 
 
 def _grpc_server(oip: Oip, http: HttpServer, config: Config) -> GrpcServer:

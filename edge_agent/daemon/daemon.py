@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_agent import __version__
 from edge_agent.clock import SystemClock
-from edge_agent.daemon import (
-    asset_learning,
-    asset_removal,
-    certificates,
-    supervisor,
-)
+from edge_agent.daemon import asset_learning, asset_removal, certificates, supervisor
 from edge_agent.daemon.build import Parts
 from edge_agent.daemon.pipeline_loop import within
 from edge_agent.ops import notify
@@ -36,11 +31,6 @@ if TYPE_CHECKING:
     from edge_agent.daemon.runtime import Runtime
 
 TRENDS_EVERY_S = 1.0
-QUALITY_EVERY_S = 0.5
-LINES_EVERY_S = 1.0
-LOOK_EVERY_S = 10.0  # whether a line is due
-LINE_FIGURES_EVERY_S = 10.0
-PLAN_EVERY_S = 5.0  # between two looks if a new maintenance plan is due
 TEND_EVERY_S = 5.0  # models of other programs
 OPCUA_EVERY_S = 1.0
 CAMERAS_EVERY_S = 5.0  # do cameras that learn have enough pictures
@@ -127,8 +117,7 @@ class Daemon:
         await parts.followed.restore()
         await parts.feedback.restore()
         await parts.positions.restore()
-        if parts.quality is not None:
-            await parts.quality.restore()
+        await parts.optional.restore()
         parts.service_loop.start()
         await parts.service_loop.run(parts.http.start())
         for source in self.runtime.sources.values():
@@ -165,7 +154,7 @@ class Daemon:
         }
         if (trends := parts.trends) is not None:
             jobs["trends"] = repeat("trends", TRENDS_EVERY_S, trends.record, first_s=0.0)
-        jobs |= self._insight_jobs()
+        jobs |= parts.optional.jobs(parts.boundary)
         if parts.cameras is not None:
             learning = parts.cameras.learning
             jobs["pictures"] = parts.cameras.run()
@@ -189,33 +178,8 @@ class Daemon:
             for task in tasks:  # none of them is in the pipeline now
                 task.cancel()
 
-    def _insight_jobs(self) -> dict[str, Coroutine[Any, Any, None]]:
-        """What pictures, lines and charts do beside the pipeline, if the config has them."""
-        parts, repeat = self.parts, self.parts.boundary.repeat
-        jobs: dict[str, Coroutine[Any, Any, None]] = {}
-        if parts.lines is not None and parts.line_publisher is not None:
-            jobs["lines"] = repeat("lines", LINES_EVERY_S, parts.lines.record, first_s=0.0)
-            publish = parts.line_publisher.publish
-            jobs["line figures"] = repeat("line figures", LINE_FIGURES_EVERY_S, publish)
-        if parts.line_analyses is not None:
-            jobs["bottlenecks"] = repeat("bottlenecks", LOOK_EVERY_S, parts.line_analyses.look)
-        if (quality := parts.quality) is not None:
-            jobs["quality"] = repeat("quality", QUALITY_EVERY_S, quality.record)
-        if (plan := parts.maintenance) is not None:
-            jobs["maintenance"] = repeat("maintenance", PLAN_EVERY_S, plan.tend)
-        return jobs
-
     async def _apart(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await self.parts.service_loop.run(work())
-
-    async def _take_last_turn(self, deadline_s: float) -> None:
-        """The pipeline's last turn; the charts hand over what they found before it."""
-        parts, guard = self.parts, self.parts.boundary.guard
-        if parts.quality is not None:
-            await guard("stop", parts.quality.drain())
-        await within(deadline_s, parts.loop.run_last_turn())
-        if parts.quality is not None:
-            await guard("stop", parts.quality.stop())
 
     async def shutdown(self) -> None:
         """Stop the sources, drain the pipeline and the outbox, close; safe after a failed start."""
@@ -228,11 +192,11 @@ class Daemon:
         if runtime is not None:
             for source in reversed(list(runtime.sources.values())):
                 await guard("stop", source.stop())
-            await self._take_last_turn(deadline_s)
+            await guard("stop", parts.optional.finish_charts())
+            await within(deadline_s, parts.loop.run_last_turn())
+            await parts.optional.stop(parts.boundary)
             if parts.trends is not None:
                 await guard("stop", parts.trends.stop())
-            if parts.lines is not None:
-                await guard("stop", parts.lines.stop())
             await guard("stop", parts.publisher.save_memory(runtime.plant))
             await guard("stop", parts.removal.save())
             await guard("stop", parts.rul_store.save(at_once=True))

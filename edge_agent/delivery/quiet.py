@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from edge_agent.clock import US_PER_S
-from edge_agent.config.notify import Day, minutes_of
+from edge_agent.config.local_time import Day, minutes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from edge_agent.config.notify import Day
-from edge_agent.config.shifts import Calendar, Shift, minute_of_day
+from edge_agent.config.local_time import Day, minute_of_day
+from edge_agent.config.shifts import Calendar, Shift
 from edge_agent.config.types import Name
 
 if TYPE_CHECKING:

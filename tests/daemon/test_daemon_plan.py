@@ -101,7 +101,7 @@ def write_config(folder: Path, url: str) -> Path:
 
 async def planned(running: Running) -> dict[str, Any]:
     """The plan as of now."""
-    planner = running.daemon.parts.maintenance
+    planner = running.daemon.parts.optional.maintenance
     assert planner is not None
     await planner.replan(running.daemon.runtime.config)
     assert planner.faults() == []
@@ -168,7 +168,7 @@ async def test_a_calendar_that_is_away_is_told_and_the_old_plan_stays(tmp_path: 
     async with cmms() as (url, _):
         path = write_config(tmp_path, url)
     async with Running(path) as running:
-        planner = running.daemon.parts.maintenance
+        planner = running.daemon.parts.optional.maintenance
         assert planner is not None
         await tell(running, "T-1", now_ms() - HOUR_MS, [100.0])
         await planner.replan(running.daemon.runtime.config)

@@ -12,7 +12,8 @@ import pytest
 
 from edge_agent.alarms import AlarmMessages
 from edge_agent.clock import US_PER_S, FakeClock
-from edge_agent.config.notify import Day, Notify, Quiet, Route
+from edge_agent.config.local_time import Day
+from edge_agent.config.notify import Notify, Quiet, Route
 from edge_agent.config.schema import Alarms, Config
 from edge_agent.config.types import Duration, Name
 from edge_agent.delivery.notifier import Notifier, Router, begin

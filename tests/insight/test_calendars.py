@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.config.local_time import Day
 from edge_agent.config.maintenance import (
     Crew,
     Maintenance,
@@ -18,7 +19,6 @@ from edge_agent.config.maintenance import (
     StopCalendar,
     WorkingHours,
 )
-from edge_agent.config.notify import Day
 from edge_agent.config.types import Duration, Name
 from edge_agent.insight.maintenance.calendar_in import (
     MAX_BYTES,

@@ -43,7 +43,7 @@ async def test_from_a_value_to_the_bus_and_the_sdk(
 ) -> None:
     """The state is on the bus, retained, and what the SDK reads is the same."""
     monkeypatch.setattr(line_work, "SHOW_EVERY_S", 1.0)
-    monkeypatch.setattr("edge_agent.daemon.daemon.LINE_FIGURES_EVERY_S", 1.0)
+    monkeypatch.setattr("edge_agent.daemon.optional_parts.LINE_FIGURES_EVERY_S", 1.0)
     site = Site(tmp_path, broker.url, lines=LINES)
     heard = await Subscriber(broker.port, "edge/#").ready()
     async with site.daemon() as running:

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import US_PER_S
+from edge_agent.config.local_time import Day, minute_of_day
 from edge_agent.config.maintenance import PlaceFrom
-from edge_agent.config.notify import Day, minutes_of
 from edge_agent.config.types import Name
 from edge_agent.insight.maintenance.calendar_in import (
     CALENDAR_S,
@@ -107,17 +107,12 @@ def _shifts(hours: Iterable[WorkingHours], span: Span) -> Iterator[tuple[datetim
     while _local(day, 0, span.zone) < span.end:
         for one in hours:
             if _DAYS[day.weekday()] in one.days:
-                begin, end = _minutes(one.start), _minutes(one.end)
+                begin, end = minute_of_day(one.start), minute_of_day(one.end)
                 end += 24 * 60 * (end <= begin)
                 first, last = _local(day, begin, span.zone), _local(day, end, span.zone)
                 if last > span.begin and first < span.end:
                     yield max(first, span.begin), min(last, span.end)
         day += timedelta(days=1)
-
-
-def _minutes(clock: str) -> int:
-    hour, minute = minutes_of(clock)
-    return 60 * hour + minute
 
 
 def _local(day: date, minutes: int, zone: tzinfo) -> datetime:
